@@ -155,7 +155,6 @@ struct kolk__sys kolk__sys = {
     .io_uring_submit_and_wait_timeout = io_uring_submit_and_wait_timeout,
     .io_uring_submit_and_get_events = io_uring_submit_and_get_events,
     .io_uring_get_events = io_uring_get_events,
-    .io_uring_enable_rings = io_uring_enable_rings,
     .io_uring_register_ring_fd = io_uring_register_ring_fd,
     .io_uring_register_probe = io_uring_register_probe,
     .io_uring_register_eventfd = io_uring_register_eventfd,

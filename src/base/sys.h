@@ -126,7 +126,6 @@ struct kolk__sys {
                                             sigset_t *mask);
     int (*io_uring_submit_and_get_events)(struct io_uring *ring);
     int (*io_uring_get_events)(struct io_uring *ring);
-    int (*io_uring_enable_rings)(struct io_uring *ring);
     int (*io_uring_register_ring_fd)(struct io_uring *ring);
     int (*io_uring_register_probe)(struct io_uring *ring,
                                    struct io_uring_probe *probe,
