@@ -1,0 +1,51 @@
+# The front door. Every target installs what it lacks (tools/setup.sh) and
+# builds with CMake below build/.
+# SPDX-License-Identifier: MIT
+
+ifeq ($(origin CC),default)
+export CC = gcc
+endif
+PREFIX ?= /usr/local
+DIR ?= .
+
+.PHONY: help run serve test check bench format install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' \
+	    $(MAKEFILE_LIST)
+
+run: ## build the library and let 200 clients read its documents over HTTP
+	@tools/setup.sh build
+	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
+	@KOLK_BACKEND=epoll build/release/examples/c/http_tour
+	@KOLK_BACKEND=io_uring build/release/examples/c/http_tour
+
+serve: ## serve the folder DIR over HTTP until Ctrl-C
+	@tools/setup.sh build
+	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
+	@build/release/examples/c/http_server $(DIR)
+
+test: ## the tests, on both backends
+	@tools/setup.sh test
+	@tools/test.sh dev
+
+check: ## all there is: format, layers, tidy, sanitizers, hard mode, targets
+	@tools/setup.sh test check
+	@tools/check.sh
+
+bench: ## measure against other libraries; writes one table
+	@tools/setup.sh build bench
+	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=ON
+	@bench/run.sh build/release
+
+format: ## settle the format of every C file
+	@tools/setup.sh check
+	@tools/format.sh
+
+install: ## install the library to PREFIX (/usr/local)
+	@tools/setup.sh build
+	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
+	@cmake --install build/release --prefix "$(PREFIX)"
+
+clean: ## remove what was built
+	rm -rf build
