@@ -63,7 +63,7 @@ kit_end(void)
         kit.later[kit.later_count].fn(kit.later[kit.later_count].object);
     }
     kit_loops_fini();
-    if (kit_sys_fini() > 0) {
+    if (kit_leak_fini() > 0) {
         kit.failures++;
         kit.file = kit.file != NULL ? kit.file : "leak";
         if (test_is_hard()) {

@@ -151,4 +151,6 @@ void kit_polled(int events);
 /* kit_sys.c: the table of system calls, watched and steered. */
 void kit_sys_init(void);
 void kit_sys_quiet(void); /* no more failures on purpose */
-int kit_sys_fini(void);   /* reports leaks; returns how many */
+
+/* kit_leak.c: reports what was not given back, and returns how much. */
+int kit_leak_fini(void);

@@ -1,0 +1,237 @@
+/* kit_leak.c - what a test has taken, and not given back.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Blocks carry a header that links them, so that what is missing at the end
+ * can be named. Mappings are counted in bytes, since they may be given back in
+ * parts. Descriptors are compared with those at the start.
+ */
+#include "kit.h"
+
+#include "kit_sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LEAK_FD_MAX = 4096, LEAK_NAMED_MAX = 8 };
+
+struct leak_block {
+    alignas(max_align_t) struct leak_block *next;
+    struct leak_block *previous;
+    size_t size;
+    void *caller;
+    uint64_t magic;
+};
+
+static const uint64_t LEAK_MAGIC = 0x6b6f6c6b6b6f6c6b;
+
+static struct {
+    char fds[LEAK_FD_MAX]; /* open at the start */
+    int64_t mapped;        /* bytes, any thread */
+    pthread_mutex_t lock;
+    struct leak_block *blocks; /* guarded by lock */
+} leak = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- memory ---- */
+
+static void *
+leak_block_link(struct leak_block *block, size_t size, void *caller)
+{
+    if (block == NULL) {
+        return NULL;
+    }
+    *block = (struct leak_block){
+        .size = size, .caller = caller, .magic = LEAK_MAGIC};
+    pthread_mutex_lock(&leak.lock);
+    block->next = leak.blocks;
+    if (leak.blocks != NULL) {
+        leak.blocks->previous = block;
+    }
+    leak.blocks = block;
+    pthread_mutex_unlock(&leak.lock);
+    return block + 1;
+}
+
+static struct leak_block *
+leak_block_unlink(void *memory)
+{
+    struct leak_block *block = (struct leak_block *)memory - 1;
+
+    if (block->magic != LEAK_MAGIC) {
+        (void)fprintf(stderr, "kit: %p was not allocated here\n", memory);
+        abort();
+    }
+    pthread_mutex_lock(&leak.lock);
+    if (block->previous != NULL) {
+        block->previous->next = block->next;
+    } else {
+        leak.blocks = block->next;
+    }
+    if (block->next != NULL) {
+        block->next->previous = block->previous;
+    }
+    pthread_mutex_unlock(&leak.lock);
+    block->magic = 0;
+    return block;
+}
+
+static void *
+leak_malloc(size_t size)
+{
+    if (kit_sys_fails("malloc")) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return leak_block_link(malloc(sizeof(struct leak_block) + size), size,
+                           __builtin_return_address(0));
+}
+
+static void *
+leak_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (kit_sys_fails("calloc")
+        || __builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return leak_block_link(calloc(1, sizeof(struct leak_block) + bytes), bytes,
+                           __builtin_return_address(0));
+}
+
+static void
+leak_free(void *memory)
+{
+    if (memory != NULL) {
+        free(leak_block_unlink(memory));
+    }
+}
+
+static void *
+leak_realloc(void *memory, size_t size)
+{
+    void *caller = __builtin_return_address(0);
+
+    if (kit_sys_fails("realloc")) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    struct leak_block *old = memory != NULL ? leak_block_unlink(memory) : NULL;
+    struct leak_block *block = realloc(old, sizeof *block + size);
+    return leak_block_link(block, size, caller);
+}
+
+static void *
+leak_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    if (kit_sys_fails("mmap")) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    void *memory = kit_sys_real.mmap(addr, size, prot, flags, fd, offset);
+    if (memory != MAP_FAILED && (flags & MAP_FIXED) == 0) {
+        __atomic_add_fetch(&leak.mapped, (int64_t)size, __ATOMIC_RELAXED);
+    }
+    return memory;
+}
+
+static int
+leak_munmap(void *addr, size_t size)
+{
+    int result = kit_sys_real.munmap(addr, size);
+
+    if (result == 0) {
+        __atomic_sub_fetch(&leak.mapped, (int64_t)size, __ATOMIC_RELAXED);
+    }
+    return result;
+}
+
+/* ---- descriptors ---- */
+
+/* Calls `fn` for each open descriptor. */
+static int
+leak_each_fd(int (*fn)(int fd))
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int sum = 0;
+
+    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
+        int fd = (int)strtol(entry->d_name, NULL, 10);
+        if (entry->d_name[0] != '.' && fd != dirfd(dir) && fd < LEAK_FD_MAX) {
+            sum += fn(fd);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return sum;
+}
+
+static int
+leak_fd_note(int fd)
+{
+    leak.fds[fd] = 1;
+    return 0;
+}
+
+static int
+leak_fd_check(int fd)
+{
+    char path[64], target[128];
+
+    if (leak.fds[fd]) {
+        return 0;
+    }
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(path, target, sizeof target);
+    (void)fprintf(stderr, "kit: descriptor %d is left open: %.*s\n", fd,
+                  (int)(len > 0 ? len : 0), target);
+    return 1;
+}
+
+/* ---- start and end ---- */
+
+void
+kit_leak_init(void)
+{
+    (void)leak_each_fd(leak_fd_note);
+    kolk__sys.malloc = leak_malloc;
+    kolk__sys.calloc = leak_calloc;
+    kolk__sys.realloc = leak_realloc;
+    kolk__sys.free = leak_free;
+    kolk__sys.mmap = leak_mmap;
+    kolk__sys.munmap = leak_munmap;
+}
+
+int
+kit_leak_fini(void)
+{
+    int leaks = leak_each_fd(leak_fd_check);
+    int named = 0;
+
+    pthread_mutex_lock(&leak.lock);
+    for (struct leak_block *block = leak.blocks; block; block = block->next) {
+        if (named++ < LEAK_NAMED_MAX) {
+            (void)fprintf(stderr, "kit: %zu bytes at %p are lost; from %p\n",
+                          block->size, (void *)(block + 1), block->caller);
+        }
+    }
+    pthread_mutex_unlock(&leak.lock);
+    int64_t mapped = __atomic_load_n(&leak.mapped, __ATOMIC_RELAXED);
+    if (mapped != 0) {
+        (void)fprintf(stderr, "kit: %lld bytes are still mapped\n",
+                      (long long)mapped);
+        leaks++;
+    }
+    if (leaks + named > 0) {
+        (void)fprintf(stderr, "kit: leaks: %d blocks, %d other\n", named,
+                      leaks);
+    }
+    return leaks + named;
+}
