@@ -1,0 +1,31 @@
+/* fork.c - counting generations of processes. See fork.h.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/fork.h"
+
+#include <pthread.h>
+
+unsigned kolk__generation;
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static int fork_error;
+
+static void
+fork_in_child(void)
+{
+    kolk__generation++;
+}
+
+static void
+fork_install(void)
+{
+    fork_error = pthread_atfork(NULL, NULL, fork_in_child);
+}
+
+int
+kolk__fork_watch(void)
+{
+    pthread_once(&fork_once, fork_install);
+    return -fork_error;
+}

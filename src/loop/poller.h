@@ -1,0 +1,69 @@
+/* poller.h - the kernel side of a loop.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A backend is a `const` table of functions in a file named after it:
+ * poller_epoll.c, poller_uring.c. Readiness (descriptor.c, over epoll) is there
+ * on every backend: watches are epoll's always. Completion is optional: where
+ * `submit` is NULL or refuses, op.c runs the operation over readiness, or in
+ * the thread pool.
+ *
+ * A poll is two steps. `wait` is the only call that blocks, and touches nothing
+ * but the kernel's event buffer, so that a host may let its lock go around it.
+ * `dispatch` then queues what the events woke. All calls come from the loop's
+ * thread.
+ */
+#pragma once
+
+#include <sys/epoll.h>
+
+#include "loop/loop.h"
+
+typedef struct kolk__poller_ops {
+    const char *name;
+
+    /* Frees everything; pending operations have ended. `numbers_only`: in a
+     * child of the loop's process, close descriptors and free memory. */
+    void (*close)(kolk_loop *loop, bool numbers_only);
+
+    /* Sleeps for `delay` nanoseconds at most (0: not at all; KOLK_NEVER: until
+     * woken). Returns how many events its buffer holds, or -errno; EINTR is
+     * no error and no event. */
+    int (*wait)(kolk_loop *loop, kolk_time delay);
+
+    /* Queues what those events woke. */
+    void (*dispatch)(kolk_loop *loop, int events);
+
+    /* The descriptor that is readable when `wait` would find an event; for
+     * guest mode. Work that is prepared but not submitted is submitted. */
+    int (*fileno)(kolk_loop *loop);
+
+    /* Completion; NULL: none. `submit` returns 0, or -EOPNOTSUPP and op.c does
+     * it otherwise. After `cancel` the operation ends by itself, soon. */
+    int (*submit)(kolk_loop *loop, kolk_op *op);
+    void (*cancel)(kolk_loop *loop, kolk_op *op);
+} kolk__poller_ops;
+
+struct kolk__poller {
+    const kolk__poller_ops *ops;
+    int epoll_fd;
+    size_t watched; /* descriptors that somebody waits for; 0: no poll needed */
+    size_t pending; /* operations started and not ended, of every kind */
+    struct kolk__descriptor **chunks; /* descriptor.c */
+    size_t chunk_count;
+    struct epoll_event events[256]; /* only `wait` and `dispatch` touch it */
+};
+
+/* Opens the backend that was asked for, or epoll, and sets loop->poller and
+ * loop->why; watches the inbox. Returns 0 or -errno. */
+int kolk__poller_open(kolk_loop *loop);
+
+/* Operations in flight are cancelled and waited for; then each is given back
+ * through its `dropped`, watches too; then the poller is closed. */
+void kolk__poller_close(kolk_loop *loop, bool numbers_only);
+
+int kolk__poller_visit(kolk_loop *loop, kolk_visitor *visitor);
+
+/* Is `call` inside a watch or an operation: which, for kolk_loop_visit(). */
+kolk_watch *kolk__watch_of(kolk_call *call);
+kolk_op *kolk__op_of(kolk_call *call);

@@ -1,0 +1,336 @@
+/* future.c - results that are not there yet. See kolk/future.h.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * What waits for a future, tasks and done callbacks alike, is a ring of calls;
+ * finishing queues them all, in order. A plain future has room for a call of
+ * its own, by which its result travels through the inbox from other threads
+ * without an allocation.
+ */
+#include <errno.h>
+
+#include <kolk/debug.h> /* where a task was spawned */
+
+#include "base/sys.h"
+#include "task/park.h"
+
+enum {
+    PLAIN_OPEN,    /* nobody has sent a result from a thread */
+    PLAIN_CLAIMED, /* somebody has */
+};
+
+struct future_plain {
+    kolk_future future;
+
+    /* from other threads: whoever claims it may write the rest */
+    atomic_int claim;
+    int result;
+    void *value;
+    kolk_inbox *inbox; /* a reference */
+    kolk_call call;
+};
+
+static struct future_plain *
+future_plain_of(kolk_future *future)
+{
+    return KOLK_CONTAINER_OF(future, struct future_plain, future);
+}
+
+/* ---- life ---- */
+
+/* The result that another thread sent has arrived. */
+static void
+future_arrive(kolk_call *call)
+{
+    struct future_plain *plain =
+        KOLK_CONTAINER_OF(call, struct future_plain, call);
+
+    /* Set or cancelled on the loop's side meanwhile: that was first. */
+    (void)!kolk_future_set_result(&plain->future, plain->result, plain->value);
+    kolk_future_unref(&plain->future);
+}
+
+/* The loop was closed before the result arrived. */
+static void
+future_arrive_dropped(kolk_call *call)
+{
+    struct future_plain *plain =
+        KOLK_CONTAINER_OF(call, struct future_plain, call);
+
+    kolk_future_unref(&plain->future);
+}
+
+int
+kolk_future_new(kolk_loop *loop, kolk_future **out)
+{
+    if (loop == NULL) {
+        loop = kolk__this_thread.loop;
+    }
+    if (loop == NULL) {
+        return kolk__misuse(NULL, "kolk_future_new() without a loop");
+    }
+    int err = kolk__loop_check(loop, "kolk_future_new()");
+    if (err < 0) {
+        return err;
+    }
+    struct future_plain *plain = kolk__sys.calloc(1, sizeof *plain);
+    if (plain == NULL) {
+        return -ENOMEM;
+    }
+    kolk__ring_init(&plain->future.waiters);
+    plain->future.loop = loop;
+    plain->future.refs = 1;
+    plain->future.kind = KOLK__FUTURE_PLAIN;
+    kolk_call_init(&plain->call, future_arrive, future_arrive_dropped);
+    plain->inbox = kolk_inbox_ref(loop->inbox);
+    kolk__loop_ref(loop);
+    *out = &plain->future;
+    return 0;
+}
+
+kolk_future *
+kolk_future_ref(kolk_future *future)
+{
+    future->refs++;
+    return future;
+}
+
+static void
+future_report_unread(kolk_future *future)
+{
+    const char *site = kolk_task_site(future);
+
+    kolk__report(future->loop, future->result, future,
+                 "nobody read the error of a %s%s%s",
+                 future->kind == KOLK__FUTURE_TASK ? "task" : "future",
+                 *site != '\0' ? " spawned at " : "", site);
+}
+
+static void
+future_free(kolk_future *future)
+{
+    kolk__calls_drop(&future->waiters);
+    if (KOLK_UNLIKELY(future->result < 0 && future->result != -ECANCELED)
+        && !future->is_read) {
+        future->refs = 1; /* the handler may look at it, and not keep it */
+        future_report_unread(future);
+    }
+    if (future->kind == KOLK__FUTURE_TASK) {
+        if (KOLK_UNLIKELY(future->obituary != NULL)) {
+            kolk__sys.free(future->obituary);
+        }
+        kolk__record_free(future);
+        return;
+    }
+    struct future_plain *plain = future_plain_of(future);
+    kolk_loop *loop = future->loop;
+    kolk_inbox_unref(plain->inbox);
+    kolk__sys.free(plain);
+    kolk__loop_unref(loop);
+}
+
+void
+kolk_future_unref(kolk_future *future)
+{
+    if (future != NULL && --future->refs == 0) {
+        future_free(future);
+    }
+}
+
+/* ---- the result ---- */
+
+void
+kolk__future_finish(kolk_future *future, int result)
+{
+    kolk_loop *loop = future->loop;
+    kolk_link *waiters = &future->waiters;
+
+    future->result = result;
+    future->is_done = true;
+    while (!kolk__ring_is_empty(waiters)) {
+        kolk_call *call = (kolk_call *)waiters->next;
+
+        kolk__call_unlink(call);
+        if (call->fn == kolk__task_step) {
+            kolk__wake(kolk__coro_of(call), 0);
+        } else {
+            kolk__ready_push(loop, call);
+        }
+    }
+}
+
+int
+kolk_future_set_result(kolk_future *future, int result, void *value)
+{
+    int err = kolk__loop_check(future->loop, "kolk_future_set_result()");
+
+    if (err < 0) {
+        return err;
+    }
+    if (future->kind == KOLK__FUTURE_TASK) {
+        return kolk__misuse(future->loop, "setting the result of a task");
+    }
+    if (future->is_done) {
+        return -EALREADY;
+    }
+    future->value = value;
+    kolk__future_finish(future, result);
+    return 0;
+}
+
+int
+kolk_future_set_result_threadsafe(kolk_future *future, int result, void *value)
+{
+    int open = PLAIN_OPEN;
+
+    if (future->kind == KOLK__FUTURE_TASK) {
+        return -KOLK_EMISUSE;
+    }
+    struct future_plain *plain = future_plain_of(future);
+    if (!atomic_compare_exchange_strong(&plain->claim, &open, PLAIN_CLAIMED)) {
+        return -EALREADY;
+    }
+    plain->result = result;
+    plain->value = value;
+    int err = kolk_inbox_push(plain->inbox, &plain->call);
+    if (err < 0) {
+        atomic_store(&plain->claim, PLAIN_OPEN);
+    }
+    return err;
+}
+
+int
+kolk_future_cancel(kolk_future *future)
+{
+    if (future->is_done) {
+        return 0;
+    }
+    if (future->kind == KOLK__FUTURE_TASK) {
+        return kolk_task_cancel(future);
+    }
+    int err = kolk__loop_check(future->loop, "kolk_future_cancel()");
+    if (err < 0) {
+        return err;
+    }
+    kolk__future_finish(future, -ECANCELED);
+    return 1;
+}
+
+bool
+kolk_future_is_done(const kolk_future *future)
+{
+    return future->is_done;
+}
+
+bool
+kolk_future_is_cancelled(const kolk_future *future)
+{
+    return future->is_done && future->result == -ECANCELED;
+}
+
+int
+kolk_future_result(kolk_future *future)
+{
+    if (!future->is_done) {
+        return -EAGAIN;
+    }
+    future->is_read = true;
+    return future->result;
+}
+
+void *
+kolk_future_value(const kolk_future *future)
+{
+    return future->kind == KOLK__FUTURE_PLAIN && future->is_done ? future->value
+                                                                 : NULL;
+}
+
+kolk_loop *
+kolk_future_loop(const kolk_future *future)
+{
+    return future->loop;
+}
+
+int
+kolk_future_add_done_callback(kolk_future *future, kolk_call *call)
+{
+    if (kolk_call_is_pending(call)) {
+        return -EALREADY;
+    }
+    if (future->is_done) {
+        kolk__ready_push(future->loop, call);
+    } else {
+        kolk__call_link(&future->waiters, call);
+    }
+    return 0;
+}
+
+/* ---- waiting ---- */
+
+static const char *
+future_reason(const kolk_future *future)
+{
+    return future->kind == KOLK__FUTURE_TASK ? "task" : "future";
+}
+
+/* The current coroutine if it may wait for `future`. */
+static kolk__coro *
+future_waiter(kolk_future *future)
+{
+    kolk__coro *coro = kolk__coro_or_misuse("awaiting outside a task");
+
+    if (coro != NULL && (future->loop != coro->loop || future == coro->task)) {
+        (void)kolk__misuse(coro->loop,
+                           "awaiting oneself, or another loop's future");
+        return NULL;
+    }
+    return coro;
+}
+
+int
+kolk_join(kolk_future *future)
+{
+    kolk__coro *coro = future_waiter(future);
+
+    if (KOLK_UNLIKELY(coro == NULL)) {
+        return -KOLK_EMISUSE;
+    }
+    if (future->is_done) {
+        return 0;
+    }
+    if (KOLK_UNLIKELY(coro->is_cancelled)) {
+        return kolk__wait_refused(coro);
+    }
+    kolk__call_link(&future->waiters, &coro->call);
+    return kolk__park(coro, future_reason(future), kolk__interrupt_wait, NULL);
+}
+
+/* The wait goes on; it is the future that ends it. */
+static void
+future_await_interrupt(kolk__coro *coro)
+{
+    (void)kolk_future_cancel(coro->object); /* not done, or nobody waited */
+}
+
+int
+kolk_await(kolk_future *future)
+{
+    kolk__coro *coro = future_waiter(future);
+
+    if (KOLK_UNLIKELY(coro == NULL)) {
+        return -KOLK_EMISUSE;
+    }
+    if (!future->is_done && coro->is_cancelled) {
+        kolk__cancel_seen(coro);
+        (void)kolk_future_cancel(future);
+        if (!future->is_done) {
+            kolk__call_link(&future->waiters, &coro->call);
+            (void)kolk__park(coro, future_reason(future), NULL, NULL);
+        }
+    } else if (!future->is_done) {
+        kolk__call_link(&future->waiters, &coro->call);
+        (void)kolk__park(coro, future_reason(future), future_await_interrupt,
+                         future);
+    }
+    return kolk_future_result(future);
+}

@@ -1,0 +1,107 @@
+/* park.h - how a task waits: the one way, for everything that can be awaited.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ *     kolk__coro *coro = kolk__current_coro();   // NULL: misuse
+ *     if (coro->is_cancelled) {
+ *         return kolk__wait_refused(coro);       // -ECANCELED
+ *     }
+ *     kolk__call_link(&lock->waiters.ring, &coro->call);
+ *     return kolk__park(coro, "lock", kolk__interrupt_wait, NULL);
+ *
+ * and the other side, once what it waits for is there:
+ *
+ *     kolk__waiters_wake_first(ring, result);
+ *
+ * What a wake-up grants (a lock, an item) is granted at the moment of the
+ * wake-up, not when the task runs; a request that comes in between stays
+ * pending and takes nothing away.
+ */
+#pragma once
+
+#include <errno.h>
+
+#include "task/task.h"
+
+/* Waits until somebody wakes `coro`, the current one, and returns the result
+ * given there. `reason` is static. When a request to cancel comes, `interrupt`
+ * is called (in the context of whoever cancels), once; it has to see to it that
+ * the wake-up comes. NULL: uninterruptible. `object` is kept in the coroutine
+ * for `interrupt`. */
+int kolk__park(kolk__coro *coro, const char *reason,
+               kolk__interrupt_fn *interrupt, void *object);
+
+/* Puts `coro`, the current one, at the back of the ready queue. */
+void kolk__yield(kolk__coro *coro);
+
+/* The interrupt of plain waits: takes the coroutine out of the ring that it
+ * waits in, and wakes it with -ECANCELED. */
+void kolk__interrupt_wait(kolk__coro *coro);
+
+/* Tells the tracer. */
+void kolk__wake_traced(kolk__coro *coro);
+
+/* Queues `coro`, which is parked and in no ring; its wait returns `result`. */
+static inline void
+kolk__wake(kolk__coro *coro, int result)
+{
+    kolk_loop *loop = coro->loop;
+
+    coro->wake_result = result;
+    coro->state = KOLK__CORO_READY;
+    kolk__ready_push(loop, &coro->call);
+    if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
+        kolk__wake_traced(coro);
+    }
+}
+
+/* The coroutine that waits longest in `ring`, or NULL. */
+static inline kolk__coro *
+kolk__waiters_first(const kolk_link *ring)
+{
+    return kolk__ring_is_empty(ring) ? NULL
+                                     : kolk__coro_of((kolk_call *)ring->next);
+}
+
+/* Wakes the coroutine that waits longest in `ring`, and returns it; or NULL. */
+static inline kolk__coro *
+kolk__waiters_wake_first(kolk_link *ring, int result)
+{
+    kolk__coro *coro = kolk__waiters_first(ring);
+
+    if (coro != NULL) {
+        kolk__call_unlink(&coro->call);
+        kolk__wake(coro, result);
+    }
+    return coro;
+}
+
+/* Puts `coro`, the current one, at the end of `ring`, which may be zero. */
+static inline void
+kolk__waiters_push(kolk_link *ring, kolk__coro *coro)
+{
+    if (ring->next == NULL) {
+        kolk__ring_init(ring);
+    }
+    kolk__call_link(ring, &coro->call);
+}
+
+/* For a call that would have to wait while a request is pending. */
+static inline int
+kolk__wait_refused(kolk__coro *coro)
+{
+    kolk__cancel_seen(coro);
+    return -ECANCELED;
+}
+
+/* The current coroutine, or NULL after saying that `what` is for tasks. */
+static inline kolk__coro *
+kolk__coro_or_misuse(const char *what)
+{
+    kolk__coro *coro = kolk__current_coro();
+
+    if (KOLK_UNLIKELY(coro == NULL)) {
+        (void)kolk__misuse(kolk__this_thread.loop, what);
+    }
+    return coro;
+}

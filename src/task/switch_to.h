@@ -1,0 +1,71 @@
+/* switch_to.h - leaving one coroutine for another, or for the loop's stack.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Inline, because this is the path that every wait takes: park.c uses it for
+ * waits, task.c for a coroutine's end.
+ */
+#pragma once
+
+#include "coro/switch.h"
+#include "task/task.h"
+
+/* Saves this stack in `*from` and goes on in `next`, or on the loop's own
+ * stack if that is NULL. Returns when somebody comes back, unless it `ends`
+ * here. */
+static inline __attribute__((always_inline)) void
+kolk__switch_to(kolk_loop *loop, void **from, kolk__fiber *self,
+                kolk__coro *next, bool ends)
+{
+    loop->current = next;
+    if (next != NULL) {
+        next->state = KOLK__CORO_RUNNING;
+        kolk__announce_switch(self, &next->fiber, ends);
+        kolk__switch(from, next->sp);
+    } else {
+        kolk__announce_switch(self, &loop->task_state->fiber, ends);
+        kolk__switch(from, loop->main_sp);
+    }
+    kolk__announce_arrival(self);
+}
+
+/* Where to go when the caller has to look: its parent, if this was a first
+ * step inside of it, else the loop. */
+kolk__coro *kolk__coro_leave_slow(kolk__coro *coro);
+
+/* The task to run next without going back to the loop, or NULL. */
+static inline kolk__coro *
+kolk__coro_next(kolk_loop *loop)
+{
+    kolk_call *call = kolk__ready_first(loop);
+
+    if (call == NULL) {
+        /* The end of the turn; what is left belongs to the next. */
+        if (kolk__ring_is_empty(&loop->ready)
+            || ((kolk_call *)loop->ready.next)->fn != kolk__task_step
+            || !kolk__turn_follow(loop)) {
+            return NULL;
+        }
+        call = (kolk_call *)loop->ready.next;
+    } else if (call->fn != kolk__task_step) {
+        return NULL;
+    }
+    kolk__call_unlink(call);
+    return KOLK_CONTAINER_OF(call, kolk__coro, call);
+}
+
+/* Lets others run; returns when `coro`, the current one, is stepped again. */
+static inline void
+kolk__coro_leave(kolk__coro *coro)
+{
+    kolk_loop *loop = coro->loop;
+    kolk__coro *next = KOLK_LIKELY(loop->attention == 0)
+                           ? kolk__coro_next(loop)
+                           : kolk__coro_leave_slow(coro);
+
+    if (KOLK_UNLIKELY(next == coro)) {
+        coro->state = KOLK__CORO_RUNNING; /* it was alone, and is next */
+        return;
+    }
+    kolk__switch_to(loop, &coro->sp, &coro->fiber, next, false);
+}

@@ -1,0 +1,189 @@
+/* task.h - futures, tasks and coroutines: the structs that this folder shares.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A task is two things. The record, a kolk_future, is what handles point to:
+ * small, and alive as long as somebody can ask for the result. The coroutine
+ * is what runs: it stands on the top page of its own stack and goes with it,
+ * as soon as the task's function has returned.
+ *
+ * Invariant: a coroutine's call is in one ring at most: the ready queue, or
+ * the waiters of the one thing that it waits for. So waking and cancelling are
+ * both "take it out of wherever it is, and queue it with a result"; whichever
+ * comes first settles what the wait returns, and the other finds nothing to do.
+ */
+#pragma once
+
+#include <kolk/context.h>
+#include <kolk/group.h>
+#include <kolk/scope.h>
+
+#include "coro/announce.h"
+#include "loop/loop.h"
+
+typedef struct kolk__coro kolk__coro;
+
+enum {
+    KOLK__FUTURE_PLAIN,
+    KOLK__FUTURE_TASK,
+};
+
+struct kolk_future {
+    kolk_link waiters; /* calls to queue when it is done */
+    kolk_loop *loop;   /* holds a reference */
+    union {
+        void *value;       /* plain, done */
+        kolk__coro *coro;  /* a task that has not ended */
+        struct kolk__obituary *obituary; /* one that has; may be NULL */
+    };
+    int result;
+    uint32_t refs;
+    uint8_t kind;
+    bool is_done;
+    bool is_read; /* an error needs no report any more */
+};
+
+/* What is kept of a task that failed: who it was. */
+struct kolk__obituary {
+    const char *site;
+    char name[KOLK_TASK_NAME_MAX + 1];
+};
+
+enum {
+    KOLK__CORO_READY, /* in the ready queue */
+    KOLK__CORO_RUNNING,
+    KOLK__CORO_PARKED,
+};
+
+/* Ends the wait of a parked coroutine because a request to cancel has come.
+ * Called once for a wait; from then on it is uninterruptible. */
+typedef void kolk__interrupt_fn(kolk__coro *coro);
+
+struct kolk__coro {
+    kolk_call call; /* its step, ready or in the ring of what it waits for */
+    void *sp;       /* where it stands while it does not run */
+    kolk_loop *loop;
+
+    /* the wait: park.c */
+    int wake_result;
+    uint8_t state;
+    bool is_cancelled; /* a request is to be seen here and now */
+    const char *reason; /* static */
+    kolk__interrupt_fn *interrupt; /* NULL: uninterruptible */
+    void *object;                  /* the interrupt's */
+
+    /* requests to cancel: scope.c */
+    kolk_scope *scope; /* innermost */
+    int cancels;       /* kolk_task_cancel() less kolk_task_uncancel() */
+    unsigned steps_ahead; /* awaited calls in this step that did not wait */
+
+    /* the task: task.c */
+    kolk_task *task;
+    kolk_task_fn *fn;
+    void *arg;
+    kolk__coro *eager_parent; /* goes on when this one first waits */
+    struct kolk__context *context;
+    kolk_link all; /* in kolk__task_state.all */
+    kolk_group *group; /* whose child it is, or NULL */
+    kolk_link sibling;        /* in group->children */
+    uint64_t id;
+    size_t stack_size; /* as it was taken with; 0: the pool's */
+    char *stack_end;
+    const char *site;
+    char name[KOLK_TASK_NAME_MAX + 1]; /* "" until it is asked for */
+    kolk__fiber fiber;
+};
+
+/* What the tasks of one loop share. */
+typedef struct kolk__task_state {
+    kolk_link all; /* coroutines, oldest first */
+    size_t count;
+    uint64_t next_id;
+    struct kolk__context *context; /* the loop's own values */
+    kolk_future *free_records;
+    struct kolk__record_chunk *chunks;
+    unsigned eager; /* first steps inside their parents' */
+    kolk__fiber fiber; /* of the loop's own stack */
+} kolk__task_state;
+
+/* The coroutine that runs in this thread, or NULL. */
+static inline kolk__coro *
+kolk__current_coro(void)
+{
+    kolk_loop *loop = kolk__this_thread.loop;
+
+    return KOLK_LIKELY(loop != NULL) ? loop->current : NULL;
+}
+
+static inline kolk__coro *
+kolk__coro_of(kolk_call *call)
+{
+    return KOLK_CONTAINER_OF(call, kolk__coro, call);
+}
+
+/* ---- task.c ---- */
+
+/* The fn of every coroutine's call. Runs on the loop's own stack. */
+void kolk__task_step(kolk_call *call);
+
+/* The loop's task state, made if needed. Returns 0 or -ENOMEM. */
+int kolk__task_state_open(kolk_loop *loop);
+
+/* The name, made up if none was given. */
+const char *kolk__coro_name(kolk__coro *coro);
+
+/* A record from the loop's slab, or NULL; and back. */
+kolk_future *kolk__record_new(kolk_loop *loop);
+void kolk__record_free(kolk_future *task);
+
+/* ---- future.c ---- */
+
+/* Sets the result and queues everything that waits for it. */
+void kolk__future_finish(kolk_future *future, int result);
+
+/* ---- scope.c ---- */
+
+/* Works out anew whether `coro` is to see a request, and if one has come,
+ * interrupts its wait. */
+void kolk__cancel_update(kolk__coro *coro);
+
+/* Notes in the scope whose request it is that -ECANCELED is being returned. */
+void kolk__cancel_seen(kolk__coro *coro);
+
+/* Is a request pending from outside of `scope`? */
+bool kolk__cancel_is_outer(const kolk_scope *scope, const kolk__coro *coro);
+
+int kolk__scope_begin(kolk_scope *scope, uint8_t kind, const char *site,
+                      const char *what);
+/* Closes `scope`; misuse unless it is the current task's innermost. */
+int kolk__scope_end(kolk_scope *scope, const char *what);
+
+/* Sets the scope's own request. */
+void kolk__scope_request(kolk_scope *scope);
+
+/* Reports the scopes that a task has left open. */
+void kolk__scopes_abandoned(kolk__coro *coro);
+
+enum {
+    KOLK__SCOPE_TIMEOUT,
+    KOLK__SCOPE_SHIELD,
+    KOLK__SCOPE_GROUP,
+};
+
+/* ---- group.c ---- */
+
+/* A child has ended; its record has the result. */
+void kolk__group_child_ended(kolk__coro *coro);
+
+/* Takes a child's result as the group's failure if it is the first. */
+void kolk__group_count_result(kolk_group *group, kolk_task *task);
+
+/* The parent has ended without closing the group: its children are cancelled,
+ * and on their own. */
+void kolk__group_abandoned(kolk_group *group);
+
+/* ---- context.c ---- */
+
+/* A snapshot to share, or NULL for an empty one. */
+struct kolk__context *kolk__context_ref(struct kolk__context *context);
+void kolk__context_unref(struct kolk__context *context);
