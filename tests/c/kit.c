@@ -33,7 +33,8 @@ static struct {
 
     /* the test's thread */
     pthread_t thread;
-    bool is_running; /* inside the test's body */
+    bool is_running;       /* inside the test's body */
+    const void *stack_end; /* of the test's frames */
     const char *file;
     int line; /* of the first failure here */
     struct {
@@ -52,10 +53,12 @@ kit_add(struct kit_test *test)
     kit_tests = test;
 }
 
-/* Gives back what the test has left open, and counts what is still missing. */
-static void
-kit_end(void)
+/* Gives back what the test has left open, and counts what is still missing.
+ * Called by the frame next to the test's own, or by the test's caller. */
+static void __attribute__((noinline)) kit_end(bool is_early)
 {
+    const void *stack = __builtin_frame_address(0);
+
     kit.is_running = false;
     kit_sys_quiet();
     while (kit.later_count > 0) {
@@ -63,7 +66,8 @@ kit_end(void)
         kit.later[kit.later_count].fn(kit.later[kit.later_count].object);
     }
     kit_loops_fini();
-    if (kit_leak_fini() > 0) {
+    is_early = is_early && test_is_hard();
+    if (kit_leak_fini(is_early ? stack : NULL, kit.stack_end) > 0) {
         kit.failures++;
         kit.file = kit.file != NULL ? kit.file : "leak";
         if (test_is_hard()) {
@@ -107,8 +111,9 @@ kit_body(void **state)
     kit_sys_init();
     kit.thread = pthread_self();
     kit.is_running = true;
+    kit.stack_end = __builtin_frame_address(0);
     test->fn();
-    kit_end();
+    kit_end(false);
     kit_report();
 }
 
@@ -212,7 +217,8 @@ kit_failed(const char *file, int line, const char *format, ...)
         kit_interrupt();
         return false;
     }
-    kit_end();
+    __builtin_unwind_init(); /* the test's registers, onto the stack */
+    kit_end(true);
     kit_report();
     /* Here in hard mode only: the checks do not count, the test has ended. */
     (void)fflush(NULL);

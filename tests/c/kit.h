@@ -152,5 +152,7 @@ void kit_polled(int events);
 void kit_sys_init(void);
 void kit_sys_quiet(void); /* no more failures on purpose */
 
-/* kit_leak.c: reports what was not given back, and returns how much. */
-int kit_leak_fini(void);
+/* kit_leak.c: reports what was not given back, and returns how much. For a
+ * test that did not come to its end, `stack` to `stack_end` are its frames,
+ * and what they lead to is its own; else NULL. */
+int kit_leak_fini(const void *stack, const void *stack_end);

@@ -3,10 +3,10 @@
  * SPDX-License-Identifier: MIT
  *
  * A virtual clock moves only where its loop would sleep. The loop asks it how
- * long to sleep; the clock first says 0, so that the loop polls once, and
- * jumps to the deadline only if that poll has found nothing. So what is ready
- * always comes before what is late, as it does for a program that is quick
- * enough.
+ * long to sleep; the clock first says 0, so that the loop polls if it has
+ * anything to poll for, and jumps to the deadline only if nothing was found.
+ * So what is ready always comes before what is late, as it does for a program
+ * that is quick enough.
  */
 #include "kit.h"
 
@@ -22,6 +22,7 @@ struct kit_loop {
     kolk_time now;
     bool is_virtual;
     bool is_frozen; /* it does not jump */
+    bool is_asked;  /* the loop has had its chance to poll */
 
     /* test_advance() */
     kolk_timer timer;
@@ -30,7 +31,7 @@ struct kit_loop {
 static pthread_mutex_t kit_loops_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kit_loop *kit_loops; /* guarded by kit_loops_lock */
 static _Thread_local bool kit_is_closing;
-static _Thread_local bool kit_is_idle; /* the last poll has found nothing */
+static _Thread_local int kit_found; /* by polls since a clock was asked */
 
 /* ---- the clock ---- */
 
@@ -48,17 +49,20 @@ kit_clock_delay(kolk_clock *clock, kolk_time deadline)
     if (deadline == KOLK_NEVER) {
         return KOLK_NEVER;
     }
-    if (deadline > self->now && kit_is_idle && !self->is_frozen) {
-        self->now = deadline;
+    if (deadline > self->now && !self->is_frozen) {
+        if (self->is_asked && kit_found == 0) {
+            self->now = deadline;
+        }
+        self->is_asked = self->now < deadline;
     }
-    kit_is_idle = false;
+    kit_found = 0;
     return 0;
 }
 
 void
 kit_polled(int events)
 {
-    kit_is_idle = events == 0;
+    kit_found += events > 0 ? events : 0;
 }
 
 /* ---- opening and closing ---- */
