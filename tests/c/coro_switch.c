@@ -1,0 +1,313 @@
+/* coro_switch.c - a switch keeps what a call has to keep.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "kit.h"
+
+#include "coro/announce.h"
+#include "coro/stack.h"
+#include "coro/switch.h"
+
+#include <execinfo.h>
+#include <string.h>
+
+/* Two sides: the test's own stack and one coroutine. */
+static struct {
+    kolk__stacks *stacks;
+    char *end;
+    char *bottom;
+    void *coro, *test;
+    kolk__fiber coro_fiber, test_fiber;
+    int visits;
+    uintptr_t seen;
+    int depth;
+} pair;
+
+static void
+pair_close(void *unused)
+{
+    (void)unused;
+    if (pair.stacks != NULL) {
+        kolk__stacks_close(pair.stacks);
+    }
+}
+
+static void
+pair_to_coro(void)
+{
+    kolk__announce_switch(&pair.test_fiber, &pair.coro_fiber, false);
+    kolk__switch(&pair.test, pair.coro);
+    kolk__announce_arrival(&pair.test_fiber);
+}
+
+static void
+pair_to_test(void)
+{
+    kolk__announce_switch(&pair.coro_fiber, &pair.test_fiber, false);
+    kolk__switch(&pair.coro, pair.test);
+    kolk__announce_arrival(&pair.coro_fiber);
+}
+
+static void
+pair_end(void)
+{
+    kolk__announce_switch(&pair.coro_fiber, &pair.test_fiber, true);
+    kolk__switch_last(pair.test);
+}
+
+static void
+pair_open(void (*entry)(void *arg), void *arg)
+{
+    CHECK_OK(kolk__stacks_open(128 * 1024, &pair.stacks));
+    test_later(pair_close, NULL);
+    pair.end = kolk__stack_take(pair.stacks, 0, &pair.bottom);
+    CHECK(pair.end != NULL);
+    kolk__fiber_init(&pair.coro_fiber, pair.bottom, pair.end);
+    pair.coro = kolk__switch_prepare(pair.end, entry, arg);
+}
+
+static void
+counter_run(void *arg)
+{
+    int *steps = arg;
+
+    kolk__announce_arrival(&pair.coro_fiber);
+    for (int i = 0; i < *steps; i++) {
+        pair.visits++;
+        pair_to_test();
+    }
+    pair_end();
+}
+
+TEST_ONCE(a_switch_goes_there_and_back)
+{
+    int steps = 100;
+
+    pair_open(counter_run, &steps);
+    for (int i = 1; i <= steps; i++) {
+        pair_to_coro();
+        CHECK_INT(pair.visits, i);
+    }
+    pair_to_coro(); /* the last: it ends */
+    CHECK_INT(pair.visits, steps);
+}
+
+static void
+aligned_run(void *arg)
+{
+    _Alignas(64) char line[64];
+
+    kolk__announce_arrival(&pair.coro_fiber);
+    __asm__ volatile("" : : "r"(line) : "memory");
+    *(char **)arg = line;
+    pair.seen = (uintptr_t)__builtin_frame_address(0);
+    pair_end();
+}
+
+TEST_ONCE(a_coroutine_starts_with_an_aligned_stack)
+{
+    char *line = NULL;
+
+    pair_open(aligned_run, &line);
+    pair_to_coro();
+    CHECK_INT(pair.seen % 16, 0);
+    CHECK(pair.seen > (uintptr_t)pair.bottom);
+    CHECK(pair.seen < (uintptr_t)pair.end);
+    CHECK_INT((uintptr_t)line % 64, 0);
+}
+
+/* Loads each register that a call has to keep with a number of its own, makes
+ * the switch, and stores what it finds there afterwards. */
+#if defined(__x86_64__)
+enum { KEPT = 6 };
+
+__attribute__((noinline)) static void
+kept_switch(void **from, void *to, const uint64_t *before, uint64_t *after)
+{
+    __asm__ volatile("pushq %%rbx\n\t"
+                     "pushq %%rbp\n\t"
+                     "pushq %[after]\n\t"
+                     "subq $8, %%rsp\n\t"
+                     "movq 0(%[before]), %%rbx\n\t"
+                     "movq 8(%[before]), %%rbp\n\t"
+                     "movq 16(%[before]), %%r12\n\t"
+                     "movq 24(%[before]), %%r13\n\t"
+                     "movq 32(%[before]), %%r14\n\t"
+                     "movq 40(%[before]), %%r15\n\t"
+                     "call kolk__switch\n\t"
+                     "addq $8, %%rsp\n\t"
+                     "popq %%rax\n\t"
+                     "movq %%rbx, 0(%%rax)\n\t"
+                     "movq %%rbp, 8(%%rax)\n\t"
+                     "movq %%r12, 16(%%rax)\n\t"
+                     "movq %%r13, 24(%%rax)\n\t"
+                     "movq %%r14, 32(%%rax)\n\t"
+                     "movq %%r15, 40(%%rax)\n\t"
+                     "popq %%rbp\n\t"
+                     "popq %%rbx\n\t"
+                     : "+D"(from),
+                       "+S"(to), [before] "+d"(before), [after] "+c"(after)
+                     :
+                     : "rax", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "memory", "cc");
+}
+#else
+enum { KEPT = 19 };
+
+__attribute__((noinline)) static void
+kept_switch(void **from, void *to, const uint64_t *before, uint64_t *after)
+{
+    register void *x0 __asm__("x0") = from;
+    register void *x1 __asm__("x1") = to;
+    register const uint64_t *x2 __asm__("x2") = before;
+    register uint64_t *x3 __asm__("x3") = after;
+
+    __asm__ volatile("stp x29, x3, [sp, #-32]!\n\t"
+                     "str x19, [sp, #16]\n\t"
+                     "ldp x19, x20, [x2]\n\t"
+                     "ldp x21, x22, [x2, #16]\n\t"
+                     "ldp x23, x24, [x2, #32]\n\t"
+                     "ldp x25, x26, [x2, #48]\n\t"
+                     "ldp x27, x28, [x2, #64]\n\t"
+                     "ldr x29, [x2, #80]\n\t"
+                     "ldp d8, d9, [x2, #88]\n\t"
+                     "ldp d10, d11, [x2, #104]\n\t"
+                     "ldp d12, d13, [x2, #120]\n\t"
+                     "ldp d14, d15, [x2, #136]\n\t"
+                     "bl kolk__switch\n\t"
+                     "ldr x9, [sp, #8]\n\t"
+                     "stp x19, x20, [x9]\n\t"
+                     "stp x21, x22, [x9, #16]\n\t"
+                     "stp x23, x24, [x9, #32]\n\t"
+                     "stp x25, x26, [x9, #48]\n\t"
+                     "stp x27, x28, [x9, #64]\n\t"
+                     "str x29, [x9, #80]\n\t"
+                     "stp d8, d9, [x9, #88]\n\t"
+                     "stp d10, d11, [x9, #104]\n\t"
+                     "stp d12, d13, [x9, #120]\n\t"
+                     "stp d14, d15, [x9, #136]\n\t"
+                     "ldr x19, [sp, #16]\n\t"
+                     "ldp x29, x9, [sp], #32\n\t"
+                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
+                     :
+                     : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
+                       "x13", "x14", "x15", "x16", "x17", "x20", "x21", "x22",
+                       "x23", "x24", "x25", "x26", "x27", "x28", "x30", "d8",
+                       "d9", "d10", "d11", "d12", "d13", "d14", "d15", "memory",
+                       "cc");
+}
+#endif
+
+static void
+kept_fill(uint64_t *values, uint64_t side)
+{
+    for (uint64_t i = 0; i < KEPT; i++) {
+        values[i] = side << 32 | i;
+    }
+}
+
+static void
+kept_run(void *arg)
+{
+    uint64_t before[KEPT], after[KEPT] = {0};
+    int *same = arg;
+
+    kolk__announce_arrival(&pair.coro_fiber);
+    kept_fill(before, 2);
+    kolk__announce_switch(&pair.coro_fiber, &pair.test_fiber, false);
+    kept_switch(&pair.coro, pair.test, before, after);
+    kolk__announce_arrival(&pair.coro_fiber);
+    *same = memcmp(before, after, sizeof before) == 0;
+    pair_end();
+}
+
+TEST_ONCE(a_switch_keeps_the_registers_that_a_call_keeps)
+{
+    uint64_t before[KEPT], after[KEPT] = {0};
+    int same = 0;
+
+    pair_open(kept_run, &same);
+    kept_fill(before, 1);
+    kolk__announce_switch(&pair.test_fiber, &pair.coro_fiber, false);
+    kept_switch(&pair.test, pair.coro, before, after);
+    kolk__announce_arrival(&pair.test_fiber);
+    CHECK(memcmp(before, after, sizeof before) == 0);
+    pair_to_coro();
+    CHECK(same);
+}
+
+static void
+backtrace_run(void *arg)
+{
+    void *frames[64];
+
+    kolk__announce_arrival(&pair.coro_fiber);
+    pair.depth = backtrace(frames, 64);
+    *(void **)arg = frames[pair.depth > 0 ? pair.depth - 1 : 0];
+    pair_end();
+}
+
+TEST_ONCE(a_backtrace_ends_where_the_coroutine_starts)
+{
+    void *last = NULL;
+
+    pair_open(backtrace_run, &last);
+    pair_to_coro();
+    /* This function, the start, and what the unwinder adds of its own. */
+    CHECK(pair.depth >= 2);
+    CHECK(pair.depth <= 4);
+    uintptr_t into = (uintptr_t)last - (uintptr_t)kolk__switch_start;
+    CHECK(into < 64);
+}
+
+static void
+deep_fill(char *memory, int depth)
+{
+    char here[1024];
+
+    memset(here, depth, sizeof here);
+    __asm__ volatile("" : : "r"(here), "r"(memory) : "memory");
+    if (depth > 0) {
+        deep_fill(here, depth - 1);
+    }
+    __asm__ volatile("" : : "r"(here) : "memory");
+}
+
+static void
+deep_run(void *arg)
+{
+    int *rounds = arg;
+
+    kolk__announce_arrival(&pair.coro_fiber);
+    while ((*rounds)-- > 0) {
+        char local[256];
+        memset(local, 1, sizeof local);
+        deep_fill(local, 20);
+        pair_to_test();
+        pair.visits += local[255];
+    }
+    pair_end();
+}
+
+/* The stack is used again after an end that left frames behind: a sanitizer
+ * that was not told would call it an overflow. */
+TEST_ONCE(a_stack_can_be_used_again_after_an_end_in_the_middle)
+{
+    for (int i = 0; i < 10; i++) {
+        int rounds = 3;
+
+        if (i == 0) {
+            pair_open(deep_run, &rounds);
+        } else {
+            char *end = kolk__stack_take(pair.stacks, 0, &pair.bottom);
+            CHECK_PTR(end, pair.end);
+            kolk__fiber_init(&pair.coro_fiber, pair.bottom, end);
+            pair.coro = kolk__switch_prepare(end - i * 112, deep_run, &rounds);
+        }
+        for (int j = 0; j < 4; j++) {
+            pair_to_coro();
+        }
+        kolk__stack_give(pair.stacks, pair.end, 0);
+    }
+    CHECK_INT(pair.visits, 30);
+}
