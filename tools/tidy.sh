@@ -6,11 +6,16 @@
 # SPDX-License-Identifier: MIT
 set -eu
 cd "$(dirname "$0")/.."
-build=${BUILD:-build/clang}
+build=${BUILD:-build/tidy}
+mkdir -p "$build"
 log=$build/tidy.log
-CC=clang BUILD=$build tools/build.sh dev
+if ! CC=clang cmake --preset dev -B "$build" >"$log" 2>&1; then
+    cat "$log"
+    exit 1
+fi
 if ! run-clang-tidy -quiet -p "$build" -j "${JOBS:-$(nproc)}" \
     "${1:-$PWD/(src|tests|examples)/}" >"$log" 2>&1; then
-    grep -E '^/.*(warning|error):|^ +' "$log" || cat "$log"
+    sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^/.*(warning|error|note):' ||
+        cat "$log"
     exit 1
 fi

@@ -27,6 +27,12 @@ enum { KIT_LATER_MAX = 256, KIT_SKIPPED = 77 };
 
 static struct kit_test *kit_tests; /* newest first */
 
+struct kit_later {
+    void (*fn)(void *object); /* NULL: close `fd` */
+    void *object;
+    int fd;
+};
+
 static struct {
     /* written by any thread */
     int failures;
@@ -37,10 +43,7 @@ static struct {
     const void *stack_end; /* of the test's frames */
     const char *file;
     int line; /* of the first failure here */
-    struct {
-        void (*fn)(void *object);
-        void *object;
-    } later[KIT_LATER_MAX];
+    struct kit_later later[KIT_LATER_MAX];
     int later_count;
 } kit;
 
@@ -62,8 +65,12 @@ static void __attribute__((noinline)) kit_end(bool is_early)
     kit.is_running = false;
     kit_sys_quiet();
     while (kit.later_count > 0) {
-        kit.later_count--;
-        kit.later[kit.later_count].fn(kit.later[kit.later_count].object);
+        struct kit_later *last = &kit.later[--kit.later_count];
+        if (last->fn != NULL) {
+            last->fn(last->object);
+        } else {
+            (void)close(last->fd);
+        }
     }
     kit_loops_fini();
     is_early = is_early && test_is_hard();
@@ -282,30 +289,27 @@ kit_check_ptr(const void *actual, const void *expected, const char *file,
 
 /* ---- what a test owns ---- */
 
+static void
+kit_push_later(const struct kit_later *later)
+{
+    if (kit.later_count == KIT_LATER_MAX) {
+        (void)kit_failed(__FILE__, __LINE__, "too much to give back");
+        return;
+    }
+    kit.later[kit.later_count++] = *later;
+}
+
 void
 test_later(void (*fn)(void *object), void *object)
 {
-    if (kit.later_count == KIT_LATER_MAX) {
-        (void)kit_failed(__FILE__, __LINE__, "too many test_later()");
-        return;
-    }
-    kit.later[kit.later_count].fn = fn;
-    kit.later[kit.later_count].object = object;
-    kit.later_count++;
-}
-
-static void
-kit_close(void *object)
-{
-    (void)close((int)(intptr_t)object);
+    kit_push_later(&(struct kit_later){.fn = fn, .object = object});
 }
 
 void
 test_close(int fd)
 {
     for (int i = 0; i < kit.later_count; i++) {
-        if (kit.later[i].fn == kit_close
-            && kit.later[i].object == (void *)(intptr_t)fd) {
+        if (kit.later[i].fn == NULL && kit.later[i].fd == fd) {
             kit.later_count--;
             memmove(&kit.later[i], &kit.later[i + 1],
                     (size_t)(kit.later_count - i) * sizeof kit.later[0]);
@@ -321,16 +325,16 @@ test_socketpair(int fds[2])
     int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
     CHECK_INT(socketpair(AF_UNIX, type, 0, fds), 0);
-    test_later(kit_close, (void *)(intptr_t)fds[0]);
-    test_later(kit_close, (void *)(intptr_t)fds[1]);
+    kit_push_later(&(struct kit_later){.fd = fds[0]});
+    kit_push_later(&(struct kit_later){.fd = fds[1]});
 }
 
 void
 test_pipe(int fds[2])
 {
     CHECK_INT(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
-    test_later(kit_close, (void *)(intptr_t)fds[0]);
-    test_later(kit_close, (void *)(intptr_t)fds[1]);
+    kit_push_later(&(struct kit_later){.fd = fds[0]});
+    kit_push_later(&(struct kit_later){.fd = fds[1]});
 }
 
 size_t

@@ -10,6 +10,7 @@
  */
 #include "kit.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -72,9 +73,10 @@ kit_loop_open(const kolk_loop_options *options, bool is_virtual)
 {
     struct kit_loop *self = calloc(1, sizeof *self);
 
-    if (!CHECK(self != NULL)
-        || !CHECK_OK(kolk_loop_open(options, &self->loop))) {
+    int err = self != NULL ? kolk_loop_open(options, &self->loop) : -ENOMEM;
+    if (err < 0) {
         free(self);
+        CHECK_OK(err);
         return NULL;
     }
     self->is_virtual = is_virtual;

@@ -110,16 +110,19 @@ sys_shorten(int fd, size_t size)
                : size / 2;
 }
 
-/* How many of `iov` may be moved; `part` receives the one that is cut. */
-static int
-sys_shorten_iov(int fd, const struct iovec *iov, int count, struct iovec *part)
+/* Cuts the vector (*iov, *count) to `part` of its first element, if it is to
+ * be cut. */
+static void
+sys_shorten_iov(int fd, const struct iovec **iov, int *count,
+                struct iovec *part)
 {
-    if (count < 1 || kit_sys_mode() != KIT_SYS_SHORT) {
-        return count;
+    if (*count < 1 || kit_sys_mode() != KIT_SYS_SHORT || !sys_is_stream(fd)) {
+        return;
     }
-    *part = iov[0];
-    part->iov_len = sys_shorten(fd, part->iov_len);
-    return part->iov_len < iov[0].iov_len ? 1 : count;
+    part->iov_base = (*iov)[0].iov_base;
+    part->iov_len = sys_shorten(fd, (*iov)[0].iov_len);
+    *iov = part;
+    *count = 1;
 }
 
 static bool
@@ -258,49 +261,56 @@ SYS_BYTES(sendto,
             errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : (error);         \
             return -1;                                                         \
         }                                                                      \
-        int some = sys_shorten_iov(fd, iov, count, &part);                     \
-        return kit_sys_real.name(fd, some < count ? &part : iov, some);        \
+        sys_shorten_iov(fd, &iov, &count, &part);                              \
+        return kit_sys_real.name(fd, iov, count);                              \
     }
 
 SYS_VECTOR(readv, EIO)
 SYS_VECTOR(writev, EIO)
 
+/* `msg` with a shorter vector; `part` holds it. */
+static struct msghdr
+sys_shorten_msg(int fd, const struct msghdr *msg, struct iovec *part)
+{
+    struct msghdr copy = *msg;
+    const struct iovec *iov = msg->msg_iov;
+    int count = (int)msg->msg_iovlen;
+
+    sys_shorten_iov(fd, &iov, &count, part);
+    if (iov == part) {
+        copy.msg_iov = part;
+        copy.msg_iovlen = 1;
+    }
+    return copy;
+}
+
 static ssize_t
 sys_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-    struct iovec *iov = msg->msg_iov, part;
-    size_t count = msg->msg_iovlen;
+    struct iovec part;
 
     if (kit_sys_fails("recvmsg") || kit_sys_interrupts()) {
         errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : ENOMEM;
         return -1;
     }
-    if (sys_shorten_iov(fd, iov, (int)count, &part) == 1 && count > 0) {
-        msg->msg_iov = part.iov_len < iov[0].iov_len ? &part : iov;
-        msg->msg_iovlen = 1;
-    }
-    ssize_t result = kit_sys_real.recvmsg(fd, msg, flags);
-    msg->msg_iov = iov;
-    msg->msg_iovlen = count;
+    struct msghdr copy = sys_shorten_msg(fd, msg, &part);
+    ssize_t result = kit_sys_real.recvmsg(fd, &copy, flags);
+    copy.msg_iov = msg->msg_iov;
+    copy.msg_iovlen = msg->msg_iovlen;
+    *msg = copy;
     return result;
 }
 
 static ssize_t
 sys_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-    struct msghdr copy = *msg;
     struct iovec part;
 
     if (kit_sys_fails("sendmsg") || kit_sys_interrupts()) {
         errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : ENOBUFS;
         return -1;
     }
-    int count = (int)msg->msg_iovlen;
-    if (sys_shorten_iov(fd, msg->msg_iov, count, &part) < count
-        || (count == 1 && kit_sys_mode() == KIT_SYS_SHORT)) {
-        copy.msg_iov = &part;
-        copy.msg_iovlen = 1;
-    }
+    struct msghdr copy = sys_shorten_msg(fd, msg, &part);
     return kit_sys_real.sendmsg(fd, &copy, flags);
 }
 
