@@ -8,7 +8,7 @@ endif
 PREFIX ?= /usr/local
 DIR ?= .
 
-.PHONY: help run serve test check bench format install clean
+.PHONY: help run serve test check bench docs format install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' \
@@ -30,13 +30,17 @@ test: ## the tests, on both backends
 	@tools/test.sh dev
 
 check: ## all there is: format, layers, tidy, sanitizers, hard mode, targets
-	@tools/setup.sh test check
+	@tools/setup.sh test check docs
 	@tools/check.sh
+
+docs: ## the documentation, as HTML and manual pages, below build/docs
+	@tools/setup.sh docs
+	@tools/docs.sh
 
 bench: ## measure against other libraries; writes one table
 	@tools/setup.sh build bench
 	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=ON
-	@bench/run.sh build/release
+	@bench/c/run.sh build/release/bench/c
 
 format: ## settle the format of every C file
 	@tools/setup.sh check
