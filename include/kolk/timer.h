@@ -23,11 +23,9 @@ struct kolk_timer {
     kolk_timer_fn *dropped; /* runs instead of fn when the loop closes, or NULL */
     kolk_time deadline;     /* absolute, on kolk_now(loop); read only */
 
-    /* private to timer.c */
+    /* private to timer.c; the call's reserved words are the timer's, too */
     uint64_t seq;      /* start order */
     kolk_timer *child; /* in the heap of what is due soon */
-    uint32_t place;    /* in the wheel, in the heap, or in neither */
-    void *reserved[2];
 };
 
 /* Prepares `timer` to run `fn`. `dropped` may be NULL: it is called, once, if

@@ -44,9 +44,11 @@ enum {
     KOLK__ATTENTION_EAGER = 32,   /* a first step runs inside its parent */
 };
 
-/* Timers: timer.c. Level n has slots of 2^(16 + 6n) ns; one more ring is for
+/* Timers: timer.c. Level n has slots of 2^(10 + 6n) ns; one more ring is for
  * KOLK_NEVER. */
 enum { KOLK__WHEEL_LEVELS = 9, KOLK__WHEEL_SLOTS = 64 };
+/* kolk_call.state of a timer that is not due; `turn` says where it waits. */
+enum { KOLK__CALL_TIMER = KOLK__CALL_INBOX + 1 };
 typedef struct kolk__timers {
     kolk_timer *due; /* heap of what the wheel has passed */
     uint64_t base;   /* the slot of level 0 that the wheel has reached */

@@ -209,8 +209,7 @@ kolk_loop_set_clock(kolk_loop *loop, kolk_clock *clock)
     loop->budget = 0;
     loop->budget_full = 0;
     loop->turn_time = kolk__loop_time(loop);
-    /* The wheel's time never goes back: with a clock that is behind it, what
-     * is started is merely sorted in a less economical way. */
+    kolk__timers_rebase(&loop->timers, loop->turn_time);
     kolk__guest_update(loop);
 }
 
