@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +103,8 @@ load_pin(int processor)
 static void
 server_exec(int output)
 {
+    /* A server must not outlive a load that gave up. */
+    bench_check("prctl", prctl(PR_SET_PDEATHSIG, SIGKILL));
     load_pin(0);
     bench_check("dup2", dup2(output, STDOUT_FILENO));
     (void)execvp(options.command[0], options.command);
