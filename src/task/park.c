@@ -40,7 +40,6 @@ void
 kolk__yield(kolk__coro *coro)
 {
     coro->state = KOLK__CORO_READY;
-    coro->reason = "checkpoint";
     coro->wake_result = 0;
     kolk__ready_push(coro->loop, &coro->call);
     kolk__coro_leave(coro);

@@ -215,8 +215,10 @@ task_init(kolk__coro *coro, kolk_loop *loop, kolk_task *task,
 {
     kolk__task_state *state = loop->task_state;
 
-    coro->call = (kolk_call){.fn = kolk__task_step, .dropped = task_dropped};
-    coro->loop = loop;
+    coro->call.fn = kolk__task_step;
+    coro->call.dropped = task_dropped;
+    coro->call.state = KOLK__CALL_IDLE;
+    coro->loop = loop; /* in the call's reserve, as is sp */
     coro->is_cancelled = false;
     coro->reason = "";
     coro->interrupt = NULL;

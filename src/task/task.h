@@ -59,15 +59,24 @@ enum {
  * Called once for a wait; from then on it is uninterruptible. */
 typedef void kolk__interrupt_fn(kolk__coro *coro);
 
+/* What a step touches stands in the first 64 bytes, one cache line: with ten
+ * thousand tasks, lines are what a step costs. For that, two fields take the
+ * place of the words that a call, as a node of the interface, has in reserve.
+ */
 struct kolk__coro {
-    kolk_call call; /* its step, ready or in the ring of what it waits for */
-    void *sp;       /* where it stands while it does not run */
-    kolk_loop *loop;
-
-    /* the wait: park.c */
+    union {
+        kolk_call call; /* its step, ready or in the ring that it waits in */
+        struct {
+            char call_head[offsetof(kolk_call, reserved)];
+            void *sp; /* the kolk__place where it stands while not running */
+            kolk_loop *loop;
+        };
+    };
     int wake_result;
     uint8_t state;
     bool is_cancelled; /* a request is to be seen here and now */
+
+    /* the wait: park.c */
     const char *reason; /* static */
     kolk__interrupt_fn *interrupt; /* NULL: uninterruptible */
     void *object;                  /* the interrupt's */

@@ -56,7 +56,7 @@ deep_run(void *arg)
     kolk__announce_arrival(&place.coro_fiber);
     (void)deep_call(0);
     kolk__announce_switch(&place.coro_fiber, &place.main_fiber, true);
-    kolk__switch_last(place.main);
+    kolk__switch(&place.coro, place.main);
 }
 
 static void

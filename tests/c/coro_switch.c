@@ -52,7 +52,7 @@ static void
 pair_end(void)
 {
     kolk__announce_switch(&pair.coro_fiber, &pair.test_fiber, true);
-    kolk__switch_last(pair.test);
+    kolk__switch(&pair.coro, pair.test);
 }
 
 static void
@@ -116,86 +116,115 @@ TEST_ONCE(a_coroutine_starts_with_an_aligned_stack)
     CHECK_INT((uintptr_t)line % 64, 0);
 }
 
+/* A function that switches, as every user of it is. */
+void kept_wait(void **from, void *to);
+
+__attribute__((noinline, used)) void
+kept_wait(void **from, void *to)
+{
+    kolk__switch(from, to);
+}
+
 /* Loads each register that a call has to keep with a number of its own, makes
  * the switch, and stores what it finds there afterwards. */
+void kept_switch(void **from, void *to, const uint64_t *before,
+                 uint64_t *after);
+void kept_call(void **from, void *to);
+
+__attribute__((noinline, used)) void
+kept_call(void **from, void *to)
+{
+    kolk__switch(from, to);
+}
+
 #if defined(__x86_64__)
 enum { KEPT = 6 };
 
-__attribute__((noinline)) static void
-kept_switch(void **from, void *to, const uint64_t *before, uint64_t *after)
-{
-    __asm__ volatile("pushq %%rbx\n\t"
-                     "pushq %%rbp\n\t"
-                     "pushq %[after]\n\t"
-                     "subq $8, %%rsp\n\t"
-                     "movq 0(%[before]), %%rbx\n\t"
-                     "movq 8(%[before]), %%rbp\n\t"
-                     "movq 16(%[before]), %%r12\n\t"
-                     "movq 24(%[before]), %%r13\n\t"
-                     "movq 32(%[before]), %%r14\n\t"
-                     "movq 40(%[before]), %%r15\n\t"
-                     "call kolk__switch\n\t"
-                     "addq $8, %%rsp\n\t"
-                     "popq %%rax\n\t"
-                     "movq %%rbx, 0(%%rax)\n\t"
-                     "movq %%rbp, 8(%%rax)\n\t"
-                     "movq %%r12, 16(%%rax)\n\t"
-                     "movq %%r13, 24(%%rax)\n\t"
-                     "movq %%r14, 32(%%rax)\n\t"
-                     "movq %%r15, 40(%%rax)\n\t"
-                     "popq %%rbp\n\t"
-                     "popq %%rbx\n\t"
-                     : "+D"(from),
-                       "+S"(to), [before] "+d"(before), [after] "+c"(after)
-                     :
-                     : "rax", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-                       "r15", "memory", "cc");
-}
+__asm__(".text\n"
+        ".globl kept_switch\n"
+        "kept_switch:\n\t"
+        "endbr64\n\t"
+        "pushq %rbx\n\t"
+        "pushq %rbp\n\t"
+        "pushq %r12\n\t"
+        "pushq %r13\n\t"
+        "pushq %r14\n\t"
+        "pushq %r15\n\t"
+        "pushq %rcx\n\t"
+        "movq 0(%rdx), %rbx\n\t"
+        "movq 8(%rdx), %rbp\n\t"
+        "movq 16(%rdx), %r12\n\t"
+        "movq 24(%rdx), %r13\n\t"
+        "movq 32(%rdx), %r14\n\t"
+        "movq 40(%rdx), %r15\n\t"
+        "call kept_call\n\t"
+        "popq %rcx\n\t"
+        "movq %rbx, 0(%rcx)\n\t"
+        "movq %rbp, 8(%rcx)\n\t"
+        "movq %r12, 16(%rcx)\n\t"
+        "movq %r13, 24(%rcx)\n\t"
+        "movq %r14, 32(%rcx)\n\t"
+        "movq %r15, 40(%rcx)\n\t"
+        "popq %r15\n\t"
+        "popq %r14\n\t"
+        "popq %r13\n\t"
+        "popq %r12\n\t"
+        "popq %rbp\n\t"
+        "popq %rbx\n\t"
+        "ret\n");
 #else
 enum { KEPT = 19 };
 
-__attribute__((noinline)) static void
-kept_switch(void **from, void *to, const uint64_t *before, uint64_t *after)
-{
-    register void *x0 __asm__("x0") = from;
-    register void *x1 __asm__("x1") = to;
-    register const uint64_t *x2 __asm__("x2") = before;
-    register uint64_t *x3 __asm__("x3") = after;
-
-    __asm__ volatile("stp x29, x3, [sp, #-32]!\n\t"
-                     "str x19, [sp, #16]\n\t"
-                     "ldp x19, x20, [x2]\n\t"
-                     "ldp x21, x22, [x2, #16]\n\t"
-                     "ldp x23, x24, [x2, #32]\n\t"
-                     "ldp x25, x26, [x2, #48]\n\t"
-                     "ldp x27, x28, [x2, #64]\n\t"
-                     "ldr x29, [x2, #80]\n\t"
-                     "ldp d8, d9, [x2, #88]\n\t"
-                     "ldp d10, d11, [x2, #104]\n\t"
-                     "ldp d12, d13, [x2, #120]\n\t"
-                     "ldp d14, d15, [x2, #136]\n\t"
-                     "bl kolk__switch\n\t"
-                     "ldr x9, [sp, #8]\n\t"
-                     "stp x19, x20, [x9]\n\t"
-                     "stp x21, x22, [x9, #16]\n\t"
-                     "stp x23, x24, [x9, #32]\n\t"
-                     "stp x25, x26, [x9, #48]\n\t"
-                     "stp x27, x28, [x9, #64]\n\t"
-                     "str x29, [x9, #80]\n\t"
-                     "stp d8, d9, [x9, #88]\n\t"
-                     "stp d10, d11, [x9, #104]\n\t"
-                     "stp d12, d13, [x9, #120]\n\t"
-                     "stp d14, d15, [x9, #136]\n\t"
-                     "ldr x19, [sp, #16]\n\t"
-                     "ldp x29, x9, [sp], #32\n\t"
-                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
-                     :
-                     : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
-                       "x13", "x14", "x15", "x16", "x17", "x20", "x21", "x22",
-                       "x23", "x24", "x25", "x26", "x27", "x28", "x30", "d8",
-                       "d9", "d10", "d11", "d12", "d13", "d14", "d15", "memory",
-                       "cc");
-}
+__asm__(".text\n"
+        ".globl kept_switch\n"
+        "kept_switch:\n\t"
+        "hint #34\n\t"
+        "stp x29, x30, [sp, #-176]!\n\t"
+        "stp x19, x20, [sp, #16]\n\t"
+        "stp x21, x22, [sp, #32]\n\t"
+        "stp x23, x24, [sp, #48]\n\t"
+        "stp x25, x26, [sp, #64]\n\t"
+        "stp x27, x28, [sp, #80]\n\t"
+        "stp d8, d9, [sp, #96]\n\t"
+        "stp d10, d11, [sp, #112]\n\t"
+        "stp d12, d13, [sp, #128]\n\t"
+        "stp d14, d15, [sp, #144]\n\t"
+        "str x3, [sp, #160]\n\t"
+        "ldp x19, x20, [x2]\n\t"
+        "ldp x21, x22, [x2, #16]\n\t"
+        "ldp x23, x24, [x2, #32]\n\t"
+        "ldp x25, x26, [x2, #48]\n\t"
+        "ldp x27, x28, [x2, #64]\n\t"
+        "ldp x29, x9, [x2, #80]\n\t"
+        "fmov d8, x9\n\t"
+        "ldp d9, d10, [x2, #96]\n\t"
+        "ldp d11, d12, [x2, #112]\n\t"
+        "ldp d13, d14, [x2, #128]\n\t"
+        "ldr d15, [x2, #144]\n\t"
+        "bl kept_call\n\t"
+        "ldr x3, [sp, #160]\n\t"
+        "stp x19, x20, [x3]\n\t"
+        "stp x21, x22, [x3, #16]\n\t"
+        "stp x23, x24, [x3, #32]\n\t"
+        "stp x25, x26, [x3, #48]\n\t"
+        "stp x27, x28, [x3, #64]\n\t"
+        "fmov x9, d8\n\t"
+        "stp x29, x9, [x3, #80]\n\t"
+        "stp d9, d10, [x3, #96]\n\t"
+        "stp d11, d12, [x3, #112]\n\t"
+        "stp d13, d14, [x3, #128]\n\t"
+        "str d15, [x3, #144]\n\t"
+        "ldp x19, x20, [sp, #16]\n\t"
+        "ldp x21, x22, [sp, #32]\n\t"
+        "ldp x23, x24, [sp, #48]\n\t"
+        "ldp x25, x26, [sp, #64]\n\t"
+        "ldp x27, x28, [sp, #80]\n\t"
+        "ldp d8, d9, [sp, #96]\n\t"
+        "ldp d10, d11, [sp, #112]\n\t"
+        "ldp d12, d13, [sp, #128]\n\t"
+        "ldp d14, d15, [sp, #144]\n\t"
+        "ldp x29, x30, [sp], #176\n\t"
+        "ret\n");
 #endif
 
 static void
@@ -234,6 +263,41 @@ TEST_ONCE(a_switch_keeps_the_registers_that_a_call_keeps)
     CHECK(memcmp(before, after, sizeof before) == 0);
     pair_to_coro();
     CHECK(same);
+}
+
+/* Numbers that the compiler would like to keep in registers meanwhile. */
+__attribute__((noinline)) static bool
+numbers_survive(void (*go)(void), double seed)
+{
+    double a = seed * 2, b = seed * 3, c = seed / 7;
+    long double d = (long double)seed * 11;
+    float e = (float)seed * 13;
+
+    go();
+    return a == seed * 2 && b == seed * 3 && c == seed / 7
+           && d == (long double)seed * 11 && e == (float)seed * 13;
+}
+
+static void
+numbers_run(void *arg)
+{
+    volatile double seed = 0.7;
+    bool *survived = arg;
+
+    kolk__announce_arrival(&pair.coro_fiber);
+    *survived = numbers_survive(pair_to_test, seed);
+    pair_end();
+}
+
+TEST_ONCE(numbers_in_registers_survive_a_switch)
+{
+    volatile double seed = 1.3;
+    bool survived = false;
+
+    pair_open(numbers_run, &survived);
+    CHECK(numbers_survive(pair_to_coro, seed));
+    pair_to_coro();
+    CHECK(survived);
 }
 
 static void
