@@ -30,8 +30,8 @@ enum {
     BENCH_SPAWNS = 2000000,
     BENCH_QUEUE_ITEMS = 4000000,
     BENCH_LOCKS = 4000000,
-    BENCH_WAKES = 30000,
-    BENCH_JOBS = 30000,
+    BENCH_WAKES = 10000,
+    BENCH_JOBS = 10000,
     BENCH_ECHO_BUFFER = 65536, /* what an echo server reads at once */
     BENCH_NO_ANSWER = 64,      /* exit status: this program has no answer */
 };

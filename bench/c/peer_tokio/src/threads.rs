@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-const ROUNDS: usize = 30_000;
+const ROUNDS: usize = 10_000;
 
 pub fn runtime() -> Runtime {
     Builder::new_current_thread()
