@@ -77,6 +77,8 @@ typedef struct kolk__task_ops {
     bool (*is_task)(const kolk_call *call);
     /* The task's step took so long. */
     void (*report_slow)(kolk_loop *loop, kolk_task *task, kolk_time took);
+    /* In debug mode, when a run begins in this thread. */
+    void (*watch_overflow)(kolk_loop *loop);
     /* Frees what tasks share: stacks, records, contexts. */
     void (*free)(kolk_loop *loop);
 } kolk__task_ops;

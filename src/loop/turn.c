@@ -291,6 +291,9 @@ turn_enter(kolk_loop *loop, struct turn_outer *outer, bool as_guest)
     kolk__this_thread.loop = loop;
     __atomic_store_n(&loop->thread, &kolk__this_thread, __ATOMIC_RELAXED);
     kolk__inbox_awake(loop->inbox);
+    if (loop->debug && loop->task_ops != NULL && loop->runs == 1) {
+        loop->task_ops->watch_overflow(loop);
+    }
     return 0;
 }
 

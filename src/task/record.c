@@ -170,6 +170,16 @@ state_report_slow(kolk_loop *loop, kolk_task *task, kolk_time took)
 }
 
 static void
+state_watch_overflow(kolk_loop *loop)
+{
+    int err = kolk_report_overflow();
+
+    if (err < 0) {
+        kolk__report(loop, err, NULL, "stack overflows will not be reported");
+    }
+}
+
+static void
 state_free(kolk_loop *loop)
 {
     kolk__task_state *state = loop->task_state;
@@ -196,6 +206,7 @@ static const kolk__task_ops state_ops = {
     .unref = kolk_future_unref,
     .is_task = state_is_task,
     .report_slow = state_report_slow,
+    .watch_overflow = state_watch_overflow,
     .free = state_free,
 };
 
