@@ -266,36 +266,35 @@ TEST_ONCE(a_switch_keeps_the_registers_that_a_call_keeps)
 }
 
 /* Numbers that the compiler would like to keep in registers meanwhile. */
-__attribute__((noinline)) static bool
-numbers_survive(void (*go)(void), double seed)
+static inline __attribute__((always_inline)) bool
+numbers_survive(void (*go)(void), volatile double seed)
 {
-    double a = seed * 2, b = seed * 3, c = seed / 7;
-    long double d = (long double)seed * 11;
-    float e = (float)seed * 13;
+    double a = seed, b = a * 3, c = a / 7;
+    long double d = (long double)a * 11;
+    float e = (float)a * 13;
 
     go();
-    return a == seed * 2 && b == seed * 3 && c == seed / 7
-           && d == (long double)seed * 11 && e == (float)seed * 13;
+    double again = seed;
+    return a == again && b == again * 3 && c == again / 7
+           && d == (long double)again * 11 && e == (float)again * 13;
 }
 
 static void
 numbers_run(void *arg)
 {
-    volatile double seed = 0.7;
     bool *survived = arg;
 
     kolk__announce_arrival(&pair.coro_fiber);
-    *survived = numbers_survive(pair_to_test, seed);
+    *survived = numbers_survive(pair_to_test, 0.7);
     pair_end();
 }
 
 TEST_ONCE(numbers_in_registers_survive_a_switch)
 {
-    volatile double seed = 1.3;
     bool survived = false;
 
     pair_open(numbers_run, &survived);
-    CHECK(numbers_survive(pair_to_coro, seed));
+    CHECK(numbers_survive(pair_to_coro, 1.3));
     pair_to_coro();
     CHECK(survived);
 }
