@@ -256,10 +256,10 @@ kolk__timers_rebase(kolk__timers *timers, kolk_time now)
 
     timers_take_all(timers, &ring);
     timers->base = timer_slot(now);
-    while (!kolk__ring_is_empty(&ring)) {
-        kolk_timer *timer = (kolk_timer *)ring.next;
+    for (kolk_link *link = ring.next; link != &ring;) {
+        kolk_timer *timer = (kolk_timer *)link;
 
-        kolk__ring_unlink(&timer->call.link);
+        link = link->next;
         timers_put(timers, timer);
     }
 }

@@ -280,8 +280,8 @@ fuzz_step(void)
     case 4: { /* a crowd */
         kolk_time deadline = fuzz_time();
         kolk_time step = fuzz_delay();
-        for (uint8_t i = index; i < FUZZ_TIMERS; i++) {
-            fuzz_start(i, deadline);
+        for (size_t i = index; i < FUZZ_TIMERS; i++) {
+            fuzz_start((uint8_t)i, deadline);
             deadline = kolk_time_add(deadline, step);
         }
         break;
