@@ -36,17 +36,25 @@ struct kolk_op {
     kolk_op_fn *dropped; /* runs instead of fn when the loop closes, or NULL */
     int result;          /* what the call returned, or -errno; once ended */
 
-    /* private to op.c and the pollers */
+    /* private to op.c, the pollers and pool.c */
+    kolk_link link; /* in a ring of its descriptor or of the poller */
     int fd;
     uint8_t kind;
     uint8_t state;
-    uint16_t flags;
-    uint32_t extra;
+    uint8_t marks;
+    bool is_queued; /* in the pool's queue; guarded by its lock */
+    unsigned extra; /* the call's flags or events */
     void *buffer;
     size_t size;
-    int64_t offset;
-    kolk_link link;
-    void *reserved[2];
+    union {
+        int64_t offset;
+        socklen_t *length;
+        int (*work)(void *arg);
+    };
+    kolk_loop *loop;          /* of a job, for the loop's thread */
+    struct kolk_pool *pool;   /* of a job; holds a reference */
+    struct kolk_inbox *inbox; /* of a job; holds a reference until it ends */
+    kolk_op_fn *ended;        /* runs instead of queueing the call, or NULL */
 };
 
 /* Prepares `op` to end with `fn`. `dropped` may be NULL: it is called, once,

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/sys.h"
+#include "loop/poller.h"
 
 int
 kolk__inbox_open(kolk_inbox **out)
@@ -205,8 +206,11 @@ kolk__inbox_visit(kolk_inbox *inbox, kolk_visitor *visitor)
     pthread_mutex_lock(&inbox->lock);
     for (kolk_link *link = inbox->calls.next;
          link != &inbox->calls && result == 0; link = link->next) {
-        result = visitor->fn(visitor, KOLK_NODE_CALL,
-                             KOLK_CONTAINER_OF(link, kolk_call, link));
+        kolk_call *call = KOLK_CONTAINER_OF(link, kolk_call, link);
+
+        if (kolk__op_of(call) == NULL) { /* those are shown by the poller */
+            result = visitor->fn(visitor, KOLK_NODE_CALL, call);
+        }
     }
     pthread_mutex_unlock(&inbox->lock);
     return result;

@@ -155,16 +155,18 @@ kolk_loop_close(kolk_loop *loop)
         return kolk__misuse(loop, "closing a loop that runs");
     }
     loop->closing = true;
-    if (loop->task_ops != NULL) {
-        if (!forked && !kolk__loop_settle(loop, open_tasks_are_done)) {
-            kolk__report(loop, -ECANCELED, NULL,
-                         "tasks did not end when the loop was closed");
-        }
-        loop->task_ops->drop_all(loop);
+    if (loop->task_ops != NULL && !forked
+        && !kolk__loop_settle(loop, open_tasks_are_done)) {
+        kolk__report(loop, -ECANCELED, NULL,
+                     "tasks did not end when the loop was closed");
     }
     if (!forked) {
-        (void)kolk_loop_close_pool(loop, KOLK_NEVER); /* no bound: no error */
+        kolk__poller_settle(loop); /* before the stacks that buffers are on */
     }
+    if (loop->task_ops != NULL) {
+        loop->task_ops->drop_all(loop);
+    }
+    (void)kolk_loop_close_pool(loop, KOLK_NEVER); /* no bound: no error */
     kolk__guest_close(loop);
     open_drop_nodes(loop, forked);
     kolk__loop_unref(loop);

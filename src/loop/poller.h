@@ -10,8 +10,8 @@
  *
  * A poll is two steps. `wait` is the only call that blocks, and touches nothing
  * but the kernel's event buffer, so that a host may let its lock go around it.
- * `dispatch` then queues what the events woke. All calls come from the loop's
- * thread.
+ * `dispatch` then queues what the events woke; it runs nothing of the user's.
+ * All calls come from the loop's thread.
  */
 #pragma once
 
@@ -22,13 +22,14 @@
 typedef struct kolk__poller_ops {
     const char *name;
 
-    /* Frees everything; pending operations have ended. `numbers_only`: in a
-     * child of the loop's process, close descriptors and free memory. */
+    /* Closes what is the backend's own; pending operations have ended.
+     * `numbers_only`: in a child of the loop's process, close descriptors and
+     * free memory. */
     void (*close)(kolk_loop *loop, bool numbers_only);
 
     /* Sleeps for `delay` nanoseconds at most (0: not at all; KOLK_NEVER: until
-     * woken). Returns how many events its buffer holds, or -errno; EINTR is
-     * no error and no event. */
+     * woken); may wake earlier. Returns how many events its buffer holds, or
+     * -errno; EINTR is no error and no event. */
     int (*wait)(kolk_loop *loop, kolk_time delay);
 
     /* Queues what those events woke. */
@@ -42,28 +43,58 @@ typedef struct kolk__poller_ops {
      * it otherwise. After `cancel` the operation ends by itself, soon. */
     int (*submit)(kolk_loop *loop, kolk_op *op);
     void (*cancel)(kolk_loop *loop, kolk_op *op);
+    /* Waits until `op`, which is in the ring, has ended. */
+    void (*settle)(kolk_loop *loop, kolk_op *op);
 } kolk__poller_ops;
+
+enum { KOLK__POLLER_EVENTS = 256 };
 
 struct kolk__poller {
     const kolk__poller_ops *ops;
     int epoll_fd;
-    size_t watched; /* descriptors that somebody waits for; 0: no poll needed */
+    int timer_fd;   /* poller_epoll.c; -1 until it is needed */
+    size_t watched; /* watches that are started */
     size_t pending; /* operations started and not ended, of every kind */
+    size_t jobs;    /* of those, in thread pools */
     struct kolk__descriptor **chunks; /* descriptor.c */
     size_t chunk_count;
-    struct epoll_event events[256]; /* only `wait` and `dispatch` touch it */
+    kolk_link others;          /* operations without a descriptor */
+    struct kolk__uring *uring; /* poller_uring.c; NULL until it is needed */
+    struct epoll_event events[KOLK__POLLER_EVENTS]; /* `wait` and `dispatch` */
 };
 
 /* Opens the backend that was asked for, or epoll, and sets loop->poller and
  * loop->why; watches the inbox. Returns 0 or -errno. */
 int kolk__poller_open(kolk_loop *loop);
 
-/* Operations in flight are cancelled and waited for; then each is given back
- * through its `dropped`, watches too; then the poller is closed. */
+/* Cancels every operation, and returns when the kernel and the pools have let
+ * go of their buffers. Then they have ended, and are in the ready queue or in
+ * the inbox. */
+void kolk__poller_settle(kolk_loop *loop);
+
+/* Gives each watch back through its `dropped`, and closes the poller. */
 void kolk__poller_close(kolk_loop *loop, bool numbers_only);
 
+/* Shows the watches, and the operations that have not ended. */
 int kolk__poller_visit(kolk_loop *loop, kolk_visitor *visitor);
 
 /* Is `call` inside a watch or an operation: which, for kolk_loop_visit(). */
 kolk_watch *kolk__watch_of(kolk_call *call);
 kolk_op *kolk__op_of(kolk_call *call);
+
+/* ---- poller_epoll.c ---- */
+
+extern const kolk__poller_ops kolk__poller_epoll
+    __attribute__((visibility("hidden")));
+
+/* Events that are no descriptor's: data.u64. */
+#define KOLK__EVENT_INBOX UINT64_MAX
+#define KOLK__EVENT_TIMER (UINT64_MAX - 1)
+
+int kolk__epoll_wait(kolk_loop *loop, kolk_time delay);
+void kolk__epoll_dispatch(kolk_loop *loop, int events);
+
+/* ---- poller_uring.c ---- */
+
+extern const kolk__poller_ops kolk__poller_uring
+    __attribute__((visibility("hidden")));

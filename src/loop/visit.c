@@ -22,8 +22,11 @@ visit_call(kolk_loop *loop, kolk_visitor *visitor, kolk_call *call)
         return 0;
     }
     kolk_op *op = kolk__op_of(call);
-    if (op != NULL) {
+    if (op != NULL && op->ended == NULL) {
         return visitor->fn(visitor, KOLK_NODE_OP, op);
+    }
+    if (op != NULL) {
+        return 0; /* a task's */
     }
     if (loop->task_ops != NULL && loop->task_ops->is_task(call)) {
         return 0;

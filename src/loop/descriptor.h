@@ -1,0 +1,103 @@
+/* descriptor.h - what a loop knows of each descriptor number.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#pragma once
+
+#include "loop/poller.h"
+
+enum { KOLK__CHUNK_SIZE = 256 };
+
+/* Streams, of which a short read takes all there is. */
+enum {
+    KOLK__STREAM_NONE,
+    KOLK__STREAM_UNIX,
+    KOLK__STREAM_TCP,
+};
+
+struct kolk__descriptor {
+    /* who waits; the first of a direction is in the kernel's hands */
+    kolk_link readers, writers;
+    kolk_link polls;
+    kolk_link files; /* operations that do not wait for readiness */
+    kolk_link watches;
+
+    /* the registration with epoll */
+    uint32_t mask;       /* what is asked for; 0: not registered */
+    uint32_t generation; /* events of an earlier one are not ours */
+    bool is_edge;        /* edge-triggered: the next flags are true */
+    bool ready_in;       /* reading may be tried */
+    bool ready_out;
+    bool is_closing; /* hung up or failed: sticky */
+    uint8_t stream;
+
+    bool no_ring; /* the ring cannot wait for it */
+
+    /* debug mode: which file was registered */
+    dev_t device;
+    ino_t inode;
+};
+
+/* What is known of `fd`, or NULL. */
+static inline struct kolk__descriptor *
+kolk__descriptor_find(const kolk__poller *poller, int fd)
+{
+    size_t chunk = (unsigned)fd / KOLK__CHUNK_SIZE;
+
+    if (KOLK_UNLIKELY(chunk >= poller->chunk_count)
+        || KOLK_UNLIKELY(poller->chunks[chunk] == NULL)) {
+        return NULL;
+    }
+    return &poller->chunks[chunk][(unsigned)fd % KOLK__CHUNK_SIZE];
+}
+
+/* Could reading (else writing) succeed, as far as is known? */
+static inline bool
+kolk__descriptor_may_try(const struct kolk__descriptor *desc, bool reading)
+{
+    return !desc->is_edge || desc->is_closing
+           || (reading ? desc->ready_in : desc->ready_out);
+}
+
+/* The same with room made for it. Returns NULL if there is no memory. */
+struct kolk__descriptor *kolk__descriptor_get(kolk__poller *poller, int fd);
+
+/* Makes epoll ask for what is needed now. Returns 0 or -errno, and then the
+ * registration is as it was. */
+int kolk__descriptor_update(kolk_loop *loop, int fd,
+                            struct kolk__descriptor *desc);
+
+/* An operation of `desc` goes to sleep: is the number still the same file? For
+ * debug mode. */
+void kolk__descriptor_verify(kolk_loop *loop, int fd,
+                             struct kolk__descriptor *desc);
+
+/* `fd` was given out by the kernel just now: what is known is of another file.
+ */
+void kolk__descriptor_reset(kolk_loop *loop, int fd);
+
+/* Forgets a registration before the descriptor is closed. */
+void kolk__descriptor_unregister(kolk_loop *loop, int fd,
+                                 struct kolk__descriptor *desc);
+
+/* Wakes whoever waits for one of `events`, which epoll has found. */
+void kolk__descriptor_event(kolk_loop *loop, int fd,
+                            struct kolk__descriptor *desc, uint32_t events);
+
+/* Calls `fn` for each number that the table has room for. Stops at a result
+ * other than 0 and returns it. */
+int kolk__descriptor_each(kolk_loop *loop,
+                          int (*fn)(kolk_loop *loop, int fd,
+                                    struct kolk__descriptor *desc, void *arg),
+                          void *arg);
+
+void kolk__descriptors_free(kolk__poller *poller);
+
+/* ---- watch.c ---- */
+
+/* Runs the watches of `desc` that wait for one of `found`; `broken`: all. */
+void kolk__watches_fire(kolk_loop *loop, struct kolk__descriptor *desc,
+                        unsigned found, bool broken);
+
+/* Takes all watches out, and drops them. */
+void kolk__watches_drop(kolk_loop *loop, struct kolk__descriptor *desc);

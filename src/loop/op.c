@@ -1,0 +1,457 @@
+/* op.c - operations: how they wait, end, and are cancelled. See op.h.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * kolk__op_serve() is what everything comes back to: it takes the first
+ * operation of a direction as far as it goes without waiting, then the next.
+ * It runs when an event has come, and when the first one has left its ring.
+ *
+ * Where the backend completes operations, the first of a direction is
+ * submitted to it, sends only after a direct call has said "not ready". Where
+ * it does not, or cannot for this descriptor, the system call is made directly
+ * and again when epoll says so.
+ */
+#include "loop/op.h"
+
+#include <errno.h>
+
+#include "base/sys.h"
+
+/* ---- the callback ---- */
+
+static void
+op_leave(kolk_op *op)
+{
+    if (op->state == KOLK__OP_JOB) {
+        kolk__ring_unlink(&op->link);
+        op->loop->poller->pending--;
+        kolk__pool_release(op);
+    }
+    op->state = KOLK__OP_IDLE;
+}
+
+static bool
+op_is_giving(const kolk_op *op)
+{
+    return (op->kind == KOLK__OP_ACCEPT || op->kind == KOLK__OP_OPEN)
+           && op->result >= 0;
+}
+
+static void
+op_run(kolk_call *call)
+{
+    kolk_op *op = KOLK_CONTAINER_OF(call, kolk_op, call);
+
+    if (op->state == KOLK__OP_JOB && op_is_giving(op)) {
+        kolk__descriptor_reset(op->loop, op->result);
+    }
+    op_leave(op);
+    op->fn(op);
+}
+
+/* The loop is closed. Nobody will ever ask for a descriptor that the kernel
+ * has handed over. */
+static void
+op_drop(kolk_call *call)
+{
+    kolk_op *op = KOLK_CONTAINER_OF(call, kolk_op, call);
+
+    op_leave(op);
+    if (op_is_giving(op)) {
+        (void)kolk__sys.close(op->result); /* nothing was written to it */
+    }
+    if (op->dropped != NULL) {
+        op->dropped(op);
+    }
+}
+
+kolk_op *
+kolk__op_of(kolk_call *call)
+{
+    return call->fn == op_run ? KOLK_CONTAINER_OF(call, kolk_op, call) : NULL;
+}
+
+void
+kolk_op_init(kolk_op *op, kolk_op_fn *fn, kolk_op_fn *dropped)
+{
+    *op = (kolk_op){.fn = fn, .dropped = dropped};
+    kolk_call_init(&op->call, op_run, op_drop);
+}
+
+void
+kolk__op_init_awaited(kolk_op *op, kolk_op_fn *ended)
+{
+    kolk_op_init(op, ended, NULL);
+    op->ended = ended;
+}
+
+bool
+kolk_op_is_pending(const kolk_op *op)
+{
+    return op->state != KOLK__OP_IDLE;
+}
+
+int
+kolk__op_check(kolk_loop *loop, const kolk_op *op, int fd, const char *what)
+{
+    int err = kolk__loop_check(loop, what);
+
+    if (err < 0) {
+        return err;
+    }
+    if (op->state != KOLK__OP_IDLE) {
+        return -EALREADY;
+    }
+    return fd < 0 ? -EBADF : 0;
+}
+
+void
+kolk__op_end(kolk_loop *loop, kolk_op *op, int result)
+{
+    op->result = result;
+    op->state = KOLK__OP_ENDED;
+    loop->poller->pending--;
+    if (op_is_giving(op)) {
+        kolk__descriptor_reset(loop, result);
+    }
+    if (op->ended != NULL) {
+        op->ended(op);
+    } else {
+        kolk__ready_push(loop, &op->call);
+    }
+}
+
+/* ---- in the kernel's hands ---- */
+
+/* Has a receive into `op` taken all there was? Only plain calls on streams
+ * tell, and not once the other end has closed: the end is still to be read. */
+static bool
+op_has_drained(const kolk_op *op, const struct kolk__descriptor *desc,
+               int result)
+{
+    if (result <= 0 || (size_t)result >= op->size || desc->is_closing) {
+        return false;
+    }
+    if (op->kind == KOLK__OP_READ
+        || (op->kind == KOLK__OP_RECV && op->extra == 0)) {
+        return desc->stream != KOLK__STREAM_NONE;
+    }
+    return false;
+}
+
+/* Makes the system call, and notes what it tells of readiness. */
+static int
+op_perform(kolk_op *op, struct kolk__descriptor *desc)
+{
+    int result = kolk__op_perform(op);
+
+    if (result == KOLK__OP_NOT_READY) {
+        op->marks |= KOLK__OP_TRIED;
+        if (kolk__op_is_reading(op)) {
+            desc->ready_in = false;
+        } else if (op->kind != KOLK__OP_POLL) {
+            desc->ready_out = false;
+        }
+    } else if (op_has_drained(op, desc, result)) {
+        desc->ready_in = false;
+    }
+    return result;
+}
+
+/* Shall the kernel's ring do `op`? */
+static bool
+op_goes_to_ring(const kolk_loop *loop, const struct kolk__descriptor *desc,
+                const kolk_op *op)
+{
+    return loop->poller->ops->submit != NULL && !desc->no_ring
+           && op->kind != KOLK__OP_POLL
+           && (op->marks & KOLK__OP_CONNECTING) == 0;
+}
+
+static bool
+op_is_send(const kolk_op *op)
+{
+    return op->kind == KOLK__OP_SEND || op->kind == KOLK__OP_SENDMSG;
+}
+
+/* Lets epoll tell when to try again. Returns KOLK__OP_NOT_READY or an error. */
+static int
+op_wait_readiness(kolk_loop *loop, struct kolk__descriptor *desc, kolk_op *op)
+{
+    bool was_edge = desc->is_edge;
+
+    op->state = KOLK__OP_WAITING;
+    if (KOLK_UNLIKELY(loop->debug)) {
+        kolk__descriptor_verify(loop, op->fd, desc);
+    }
+    int err = kolk__descriptor_update(loop, op->fd, desc);
+    if (KOLK_UNLIKELY(err < 0)) {
+        return err;
+    }
+    if (KOLK_UNLIKELY(!was_edge) && op->kind != KOLK__OP_POLL) {
+        /* It was not ready right before; if it is now, an event follows. */
+        if (kolk__op_is_reading(op)) {
+            desc->ready_in = false;
+        } else {
+            desc->ready_out = false;
+        }
+    }
+    return KOLK__OP_NOT_READY;
+}
+
+/* Takes `op`, the first of its direction, as far as it goes. Returns its
+ * result, or KOLK__OP_NOT_READY: then it will be heard of. */
+static int
+op_step(kolk_loop *loop, struct kolk__descriptor *desc, kolk_op *op)
+{
+    bool is_reading = kolk__op_is_reading(op);
+    bool is_tried = (op->marks & KOLK__OP_TRIED) != 0;
+
+    op->marks &= (uint8_t)~KOLK__OP_TRIED;
+    if (op_goes_to_ring(loop, desc, op)) {
+        if (op_is_send(op) && !is_tried) {
+            int result = op_perform(op, desc);
+            if (result != KOLK__OP_NOT_READY) {
+                return result;
+            }
+            is_tried = true;
+        }
+        if (loop->poller->ops->submit(loop, op) == 0) {
+            op->state = KOLK__OP_IN_RING;
+            return KOLK__OP_NOT_READY;
+        }
+    }
+    if (!is_tried
+        && (op->kind == KOLK__OP_POLL
+            || kolk__descriptor_may_try(desc, is_reading))) {
+        int result = op_perform(op, desc);
+        op->marks &= (uint8_t)~KOLK__OP_TRIED;
+        if (result != KOLK__OP_NOT_READY) {
+            return result;
+        }
+    }
+    return op_wait_readiness(loop, desc, op);
+}
+
+void
+kolk__op_serve(kolk_loop *loop, struct kolk__descriptor *desc, kolk_link *ring)
+{
+    while (!kolk__ring_is_empty(ring)) {
+        kolk_op *op = KOLK_CONTAINER_OF(ring->next, kolk_op, link);
+
+        if (op->state == KOLK__OP_IN_RING) {
+            return;
+        }
+        int result = op_step(loop, desc, op);
+        if (result == KOLK__OP_NOT_READY) {
+            return;
+        }
+        kolk__ring_unlink(&op->link);
+        kolk__op_end(loop, op, result);
+    }
+}
+
+/* ---- starting ---- */
+
+static kolk_link *
+op_ring(struct kolk__descriptor *desc, const kolk_op *op)
+{
+    if (op->kind == KOLK__OP_POLL) {
+        return &desc->polls;
+    }
+    return kolk__op_is_reading(op) ? &desc->readers : &desc->writers;
+}
+
+int
+kolk__op_try(kolk_loop *loop, kolk_op *op)
+{
+    const kolk__poller *poller = loop->poller;
+    struct kolk__descriptor *desc = kolk__descriptor_find(poller, op->fd);
+
+    if (KOLK_UNLIKELY(desc == NULL)) {
+        if (poller->ops->submit != NULL && !op_is_send(op)) {
+            return KOLK__OP_NOT_READY;
+        }
+        int result = kolk__op_perform(op);
+        op->marks |= result == KOLK__OP_NOT_READY ? KOLK__OP_TRIED : 0;
+        return result;
+    }
+    if (op->kind != KOLK__OP_POLL) {
+        if (!kolk__ring_is_empty(op_ring(desc, op))
+            || !kolk__descriptor_may_try(desc, kolk__op_is_reading(op))
+            || (op_goes_to_ring(loop, desc, op) && !op_is_send(op))) {
+            return KOLK__OP_NOT_READY;
+        }
+    }
+    return op_perform(op, desc);
+}
+
+int
+kolk__op_wait(kolk_loop *loop, kolk_op *op)
+{
+    struct kolk__descriptor *desc = kolk__descriptor_get(loop->poller, op->fd);
+
+    if (KOLK_UNLIKELY(desc == NULL)) {
+        return -ENOMEM;
+    }
+    kolk_link *ring = op_ring(desc, op);
+    bool is_first = kolk__ring_is_empty(ring) || op->kind == KOLK__OP_POLL;
+    kolk__ring_push(ring, &op->link);
+    op->state = KOLK__OP_BEHIND;
+    loop->poller->pending++;
+    if (is_first) {
+        int result = op_step(loop, desc, op);
+        if (result != KOLK__OP_NOT_READY) {
+            kolk__ring_unlink(&op->link);
+            kolk__op_end(loop, op, result);
+        }
+    }
+    return 0;
+}
+
+/* ---- completions ---- */
+
+void
+kolk__op_completed(kolk_loop *loop, kolk_op *op, int result)
+{
+    bool is_cancelling = (op->marks & KOLK__OP_CANCELLING) != 0;
+
+    /* The kernel cancels what a thread submitted when that thread ends, and
+     * nobody has asked for that. */
+    bool is_undone = result == -ECANCELED || result == -EINTR;
+    if (is_cancelling && is_undone) {
+        result = -ECANCELED;
+        is_undone = false;
+    }
+    if (kolk__op_is_file(op)) {
+        if (is_undone) {
+            kolk__op_file_restart(loop, op);
+            return;
+        }
+        kolk__ring_unlink(&op->link);
+        kolk__op_end(loop, op, result);
+        return;
+    }
+    struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, op->fd);
+    kolk_link *ring = op_ring(desc, op);
+    op->state = KOLK__OP_BEHIND;
+    if (result == -EAGAIN && op->kind != KOLK__OP_CONNECT) {
+        desc->no_ring = true;
+        is_undone = !is_cancelling;
+        result = -ECANCELED;
+    }
+    if (is_undone) {
+        op->marks |= op->kind == KOLK__OP_CONNECT ? KOLK__OP_CONNECTING : 0;
+    } else {
+        kolk__ring_unlink(&op->link);
+        kolk__op_end(loop, op, result);
+    }
+    kolk__op_serve(loop, desc, ring);
+}
+
+/* ---- cancelling ---- */
+
+static void
+op_cancel_job(kolk_loop *loop, kolk_op *op)
+{
+    if (kolk__pool_take(op)) {
+        kolk__ring_unlink(&op->link);
+        kolk__pool_release(op);
+        kolk__op_end(loop, op, -ECANCELED);
+    }
+}
+
+void
+kolk__op_cancel(kolk_loop *loop, kolk_op *op)
+{
+    struct kolk__descriptor *desc;
+
+    if (op->kind == KOLK__OP_CLOSE) {
+        return;
+    }
+    switch (op->state) {
+    case KOLK__OP_WAITING:
+    case KOLK__OP_BEHIND:
+        desc = kolk__descriptor_find(loop->poller, op->fd);
+        kolk__ring_unlink(&op->link);
+        kolk__op_end(loop, op, -ECANCELED);
+        if (op->kind != KOLK__OP_POLL) {
+            kolk__op_serve(loop, desc, op_ring(desc, op));
+        }
+        break;
+    case KOLK__OP_IN_RING:
+        if ((op->marks & KOLK__OP_CANCELLING) == 0) {
+            op->marks |= KOLK__OP_CANCELLING;
+            loop->poller->ops->cancel(loop, op);
+        }
+        break;
+    case KOLK__OP_JOB:
+        op_cancel_job(loop, op);
+        break;
+    default: /* idle, or ended with what came first */
+        break;
+    }
+}
+
+void
+kolk_op_cancel(kolk_loop *loop, kolk_op *op)
+{
+    if (op->state != KOLK__OP_IDLE && op->state != KOLK__OP_ENDED
+        && kolk__loop_check(loop, "kolk_op_cancel()") == 0) {
+        kolk__op_cancel(loop, op);
+    }
+}
+
+void
+kolk__op_cancel_ring(kolk_loop *loop, kolk_link *ring)
+{
+    kolk_link *link = ring->prev;
+
+    /* From the end, so that none comes to be the first and begins. */
+    while (link != ring) {
+        kolk_op *op = KOLK_CONTAINER_OF(link, kolk_op, link);
+
+        link = link->prev;
+        kolk__op_cancel(loop, op);
+    }
+    /* What is left is with the kernel or a thread. Jobs stay in the ring until
+     * they have come back through the inbox; while one operation is waited
+     * for, others may leave. */
+    link = ring->next;
+    while (link != ring) {
+        kolk_op *op = KOLK_CONTAINER_OF(link, kolk_op, link);
+
+        if (op->state == KOLK__OP_IN_RING) {
+            loop->poller->ops->settle(loop, op);
+            link = ring->next;
+        } else {
+            if (op->state == KOLK__OP_JOB) {
+                kolk__pool_settle(op);
+            }
+            link = link->next;
+        }
+    }
+}
+
+void
+kolk_forget(kolk_loop *loop, int fd)
+{
+    if (fd < 0 || loop->poller == NULL
+        || kolk__loop_check(loop, "kolk_forget()") < 0) {
+        return;
+    }
+    struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, fd);
+    if (desc == NULL) {
+        return;
+    }
+    kolk__op_cancel_ring(loop, &desc->readers);
+    kolk__op_cancel_ring(loop, &desc->writers);
+    kolk__op_cancel_ring(loop, &desc->polls);
+    kolk__op_cancel_ring(loop, &desc->files);
+    if (kolk__ring_is_empty(&desc->watches)) {
+        kolk__descriptor_unregister(loop, fd, desc);
+    } else {
+        /* If it fails, too much is registered, and mended at the next event. */
+        (void)kolk__descriptor_update(loop, fd, desc);
+    }
+}

@@ -1,0 +1,145 @@
+/* poller_epoll.c - waiting with epoll: readiness, for every backend.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * epoll_pwait2(2) sleeps for nanoseconds. Old kernels, container profiles and
+ * emulators do not have it; there, whole milliseconds are epoll_wait(2)'s, and
+ * what is left is a timerfd's in the set, because rounding up would make every
+ * short sleep a millisecond late.
+ */
+#include <errno.h>
+
+#include "base/sys.h"
+#include "loop/descriptor.h"
+
+/* Has epoll_pwait2(2) been refused? For all loops; only ever set. */
+static bool epoll_is_coarse;
+
+/* Sleeps for less than a millisecond by the timerfd. Without one, sleeping too
+ * long is all that is left. */
+static int
+epoll_wait_timer(kolk__poller *poller, kolk_time delay)
+{
+    struct itimerspec when = {.it_value.tv_nsec = delay};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET,
+                                .data.u64 = KOLK__EVENT_TIMER};
+    int timeout = -1;
+
+    if (poller->timer_fd < 0) {
+        int fd = kolk__sys.timerfd_create(CLOCK_MONOTONIC,
+                                          TFD_NONBLOCK | TFD_CLOEXEC);
+        if (fd >= 0
+            && kolk__sys.epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, fd, &event)
+                   < 0) {
+            (void)kolk__sys.close(fd); /* nothing is buffered in it */
+            fd = -1;
+        }
+        poller->timer_fd = fd;
+    }
+    if (poller->timer_fd < 0
+        || kolk__sys.timerfd_settime(poller->timer_fd, 0, &when, NULL) < 0) {
+        timeout = 1;
+    }
+    return kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
+                                KOLK__POLLER_EVENTS, timeout);
+}
+
+static int
+epoll_wait_coarse(kolk__poller *poller, kolk_time delay)
+{
+    const kolk_time longest = KOLK_MS(INT32_MAX);
+
+    if (delay > 0 && delay < KOLK_MS(1)) {
+        return epoll_wait_timer(poller, delay);
+    }
+    int timeout = -1;
+    if (delay != KOLK_NEVER) {
+        timeout = (int)((delay < longest ? delay : longest) / KOLK_MS(1));
+    }
+    return kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
+                                KOLK__POLLER_EVENTS, timeout);
+}
+
+static int
+epoll_wait_fine(kolk__poller *poller, kolk_time delay)
+{
+    struct timespec timeout = {.tv_sec = delay / KOLK_S(1),
+                               .tv_nsec = delay % KOLK_S(1)};
+    int count = kolk__sys.epoll_pwait2(poller->epoll_fd, poller->events,
+                                       KOLK__POLLER_EVENTS, &timeout, NULL);
+
+    /* Profiles answer EPERM to what they do not know. */
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
+        __atomic_store_n(&epoll_is_coarse, true, __ATOMIC_RELAXED);
+        return epoll_wait_coarse(poller, delay);
+    }
+    return count;
+}
+
+int
+kolk__epoll_wait(kolk_loop *loop, kolk_time delay)
+{
+    kolk__poller *poller = loop->poller;
+    bool is_coarse = delay == 0 || delay == KOLK_NEVER
+                     || __atomic_load_n(&epoll_is_coarse, __ATOMIC_RELAXED);
+    int count = is_coarse ? epoll_wait_coarse(poller, delay)
+                          : epoll_wait_fine(poller, delay);
+
+    if (KOLK_UNLIKELY(count < 0)) {
+        return errno == EINTR ? 0 : -errno;
+    }
+    return count;
+}
+
+/* An event of a file that the number does not stand for any more. If the
+ * number still leads to it, the registration can be taken out. */
+static void
+epoll_event_stale(kolk_loop *loop, int fd, const struct kolk__descriptor *desc)
+{
+    if (desc == NULL || desc->mask == 0) {
+        (void)kolk__sys.epoll_ctl(loop->poller->epoll_fd, EPOLL_CTL_DEL, fd,
+                                  NULL);
+    }
+}
+
+void
+kolk__epoll_dispatch(kolk_loop *loop, int events)
+{
+    kolk__poller *poller = loop->poller;
+
+    for (int i = 0; i < events; i++) {
+        uint64_t data = poller->events[i].data.u64;
+
+        if (data >= KOLK__EVENT_TIMER) {
+            continue; /* being awake is all they are for */
+        }
+        int fd = (int)(uint32_t)data;
+        struct kolk__descriptor *desc = kolk__descriptor_find(poller, fd);
+        if (KOLK_LIKELY(desc != NULL
+                        && desc->generation == (uint32_t)(data >> 32))) {
+            kolk__descriptor_event(loop, fd, desc, poller->events[i].events);
+        } else {
+            epoll_event_stale(loop, fd, desc);
+        }
+    }
+}
+
+static void
+epoll_close(kolk_loop *loop, bool numbers_only)
+{
+    (void)loop, (void)numbers_only; /* the set itself is poller.c's */
+}
+
+static int
+epoll_fileno(kolk_loop *loop)
+{
+    return loop->poller->epoll_fd;
+}
+
+const kolk__poller_ops kolk__poller_epoll = {
+    .name = "epoll",
+    .close = epoll_close,
+    .wait = kolk__epoll_wait,
+    .dispatch = kolk__epoll_dispatch,
+    .fileno = epoll_fileno,
+};
