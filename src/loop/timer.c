@@ -56,18 +56,24 @@ timer_slot_begin(uint64_t slot)
     return (kolk_time)((slot << TIMER_SLOT_BITS) ^ TIMER_SIGN);
 }
 
+static inline uint32_t
+timer_state(const kolk_timer *timer)
+{
+    return __atomic_load_n(&timer->call.state, __ATOMIC_RELAXED);
+}
+
+static inline void
+timer_set_state(kolk_timer *timer, uint32_t state)
+{
+    __atomic_store_n(&timer->call.state, state, __ATOMIC_RELAXED);
+}
+
 /* Notes that `timer` waits in ring `place`, or in the heap. */
 static inline void
 timer_set_place(kolk_timer *timer, uint32_t place)
 {
     timer->call.turn = place;
-    __atomic_store_n(&timer->call.state, KOLK__CALL_TIMER, __ATOMIC_RELAXED);
-}
-
-static inline void
-timer_clear_place(kolk_timer *timer)
-{
-    __atomic_store_n(&timer->call.state, KOLK__CALL_IDLE, __ATOMIC_RELAXED);
+    timer_set_state(timer, KOLK__CALL_TIMER);
 }
 
 /* ---- the wheel ---- */
@@ -413,7 +419,9 @@ kolk_timer_init(kolk_timer *timer, kolk_timer_fn *fn, kolk_timer_fn *dropped)
 static inline void
 timer_start(kolk_loop *loop, kolk_timer *timer, kolk_time deadline)
 {
-    kolk_timer_stop(loop, timer);
+    if (timer_state(timer) != KOLK__CALL_IDLE) {
+        kolk_timer_stop(loop, timer);
+    }
     timer->deadline = deadline;
     timer->seq = ++loop->timers.seq;
     loop->timers.count++;
@@ -451,22 +459,23 @@ void
 kolk_timer_stop(kolk_loop *loop, kolk_timer *timer)
 {
     kolk__timers *timers = &loop->timers;
+    uint32_t state = timer_state(timer);
 
-    if (kolk__call_is_linked(&timer->call)) {
+    if (state == KOLK__CALL_LINKED) {
         kolk__call_unlink(&timer->call); /* due, and queued */
-    } else if (kolk_timer_is_pending(timer)) {
+    } else if (state == KOLK__CALL_TIMER) {
         timers->count--;
         if (timer->call.turn == TIMER_HEAP) {
             kolk__heap_remove(&timers->due, timer);
         } else {
             wheel_remove(timers, timer);
         }
-        timer_clear_place(timer);
+        timer_set_state(timer, KOLK__CALL_IDLE);
     }
 }
 
 bool
 kolk_timer_is_pending(const kolk_timer *timer)
 {
-    return kolk_call_is_pending(&timer->call);
+    return timer_state(timer) != KOLK__CALL_IDLE;
 }
