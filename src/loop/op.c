@@ -286,6 +286,32 @@ kolk__op_try(kolk_loop *loop, kolk_op *op)
     return op_perform(op, desc);
 }
 
+/* Is its call sure not to block? */
+static bool
+op_is_nonblocking(const kolk_op *op)
+{
+    if (op->kind == KOLK__OP_RECV || op->kind == KOLK__OP_RECVMSG) {
+        return true;
+    }
+    int flags = kolk__sys.fcntl(op->fd, F_GETFL, 0);
+
+    return op->kind != KOLK__OP_CONNECT && flags >= 0
+           && (flags & O_NONBLOCK) != 0;
+}
+
+int
+kolk__op_try_last(kolk_loop *loop, kolk_op *op)
+{
+    struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, op->fd);
+
+    if (loop->poller->ops->submit == NULL || (op->marks & KOLK__OP_TRIED) != 0
+        || (desc != NULL && !kolk__ring_is_empty(op_ring(desc, op)))
+        || !op_is_nonblocking(op)) {
+        return KOLK__OP_NOT_READY;
+    }
+    return kolk__op_perform(op);
+}
+
 int
 kolk__op_wait(kolk_loop *loop, kolk_op *op)
 {

@@ -89,6 +89,9 @@ int kolk__op_perform(kolk_op *op);
  * KOLK__OP_NOT_READY, and then kolk__op_wait() follows. */
 int kolk__op_try(kolk_loop *loop, kolk_op *op);
 
+/* The same for whom may not wait: tries although the ring would do it. */
+int kolk__op_try_last(kolk_loop *loop, kolk_op *op);
+
 /* Lets `op` wait: from here on it ends by itself. Returns 0 or -ENOMEM. */
 int kolk__op_wait(kolk_loop *loop, kolk_op *op);
 
@@ -116,6 +119,12 @@ void kolk__op_cancel(kolk_loop *loop, kolk_op *op);
  * of their buffers. Runs nothing of the user's. */
 void kolk__op_cancel_ring(kolk_loop *loop, kolk_link *ring);
 
+/* ---- op_socket.c ---- */
+
+/* A socket that is to be connected is a new one: what is known of its number
+ * is of a file that has been closed. */
+void kolk__op_forget_former(kolk_loop *loop, int fd);
+
 /* ---- op_file.c ---- */
 
 /* Starts an operation on a file or job, whose fields are set. Returns 0 or an
@@ -137,6 +146,9 @@ int kolk__pool_push(kolk_pool *pool, kolk_loop *loop, kolk_op *op);
 
 /* Takes a job back that has not begun. Returns whether it could. */
 bool kolk__pool_take(kolk_op *op);
+
+/* Has the job left the queue? */
+bool kolk__pool_has_begun(kolk_op *op);
 
 /* Waits until the job has been handed to the loop's inbox. */
 void kolk__pool_settle(kolk_op *op);

@@ -32,10 +32,8 @@ socket_fill(kolk_op *op, enum kolk__op_kind kind, int fd, const void *buffer,
     op->extra = extra;
 }
 
-/* A socket that is to be connected is a new one: what is known of its number
- * is of a file that has been closed. */
-static void
-socket_forget_former(kolk_loop *loop, int fd)
+void
+kolk__op_forget_former(kolk_loop *loop, int fd)
 {
     struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, fd);
 
@@ -56,7 +54,7 @@ kolk_op_connect(kolk_loop *loop, kolk_op *op, int fd,
     if (err < 0) {
         return err;
     }
-    socket_forget_former(loop, fd);
+    kolk__op_forget_former(loop, fd);
     socket_fill(op, KOLK__OP_CONNECT, fd, address, size, 0);
     return socket_start(loop, op);
 }

@@ -344,6 +344,15 @@ kolk__pool_take(kolk_op *op)
     return is_queued;
 }
 
+bool
+kolk__pool_has_begun(kolk_op *op)
+{
+    pthread_mutex_lock(&op->pool->lock);
+    bool has_begun = !op->is_queued;
+    pthread_mutex_unlock(&op->pool->lock);
+    return has_begun;
+}
+
 void
 kolk__pool_settle(kolk_op *op)
 {
