@@ -304,9 +304,9 @@ kolk__op_try_last(kolk_loop *loop, kolk_op *op)
 {
     struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, op->fd);
 
-    if (loop->poller->ops->submit == NULL || (op->marks & KOLK__OP_TRIED) != 0
+    if ((op->marks & KOLK__OP_TRIED) != 0
         || (desc != NULL && !kolk__ring_is_empty(op_ring(desc, op)))
-        || !op_is_nonblocking(op)) {
+        || (loop->poller->ops->submit != NULL && !op_is_nonblocking(op))) {
         return KOLK__OP_NOT_READY;
     }
     return kolk__op_perform(op);

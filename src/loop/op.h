@@ -89,7 +89,8 @@ int kolk__op_perform(kolk_op *op);
  * KOLK__OP_NOT_READY, and then kolk__op_wait() follows. */
 int kolk__op_try(kolk_loop *loop, kolk_op *op);
 
-/* The same for whom may not wait: tries although the ring would do it. */
+/* The same for who may not wait: tries although the ring would do it, or what
+ * was last known was "not ready". */
 int kolk__op_try_last(kolk_loop *loop, kolk_op *op);
 
 /* Lets `op` wait: from here on it ends by itself. Returns 0 or -ENOMEM. */
