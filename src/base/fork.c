@@ -10,11 +10,13 @@ unsigned kolk__generation;
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_error;
+static void (*fork_hook)(void);
 
 static void
 fork_in_child(void)
 {
     kolk__generation++;
+    fork_hook();
 }
 
 static void
@@ -24,8 +26,10 @@ fork_install(void)
 }
 
 int
-kolk__fork_watch(void)
+kolk__fork_watch(void (*in_child)(void))
 {
+    /* The same for all callers, who may be in several threads. */
+    __atomic_store_n(&fork_hook, in_child, __ATOMIC_RELAXED);
     pthread_once(&fork_once, fork_install);
     return -fork_error;
 }

@@ -210,8 +210,9 @@ kolk__loop_check(kolk_loop *loop, const char *what)
 {
     const void *thread = __atomic_load_n(&loop->thread, __ATOMIC_RELAXED);
 
-    if (KOLK_LIKELY(thread == &kolk__this_thread)) {
-        return 0; /* it runs, here: so neither forked nor closed */
+    if (KOLK_LIKELY(thread == &kolk__this_thread
+                    && loop->generation == kolk__generation)) {
+        return 0; /* it runs, here, so it is not closed */
     }
     return kolk__loop_check_slow(loop, what);
 }

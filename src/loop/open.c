@@ -51,6 +51,19 @@ open_debug(const kolk_loop_options *options)
     return value != NULL && strcmp(value, "1") == 0;
 }
 
+/* In the child, a loop that runs ends its run as soon as the callback that
+ * forked returns, and no call takes this thread for the loop's. */
+static void
+open_forked(void)
+{
+    kolk_loop *loop = kolk__this_thread.loop;
+
+    if (loop != NULL) {
+        kolk_loop_break(loop);
+        kolk__this_thread.loop = NULL;
+    }
+}
+
 static void
 open_init(kolk_loop *loop, const kolk_loop_options *options)
 {
@@ -82,7 +95,7 @@ kolk_loop_open_version(int version, const kolk_loop_options *options,
     if (err < 0) {
         return err;
     }
-    err = kolk__fork_watch();
+    err = kolk__fork_watch(open_forked);
     if (err < 0) {
         return err;
     }

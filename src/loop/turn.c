@@ -297,12 +297,17 @@ turn_enter(kolk_loop *loop, struct turn_outer *outer, bool as_guest)
     return 0;
 }
 
-/* Returns whether the run was broken off. */
-static bool
+/* Returns 0, or why the run was broken off. */
+static int
 turn_leave(kolk_loop *loop, const struct turn_outer *outer)
 {
-    bool broken = loop->broken;
+    int err = loop->broken ? -EINTR : 0;
 
+    if (loop->generation != kolk__generation) {
+        /* The child of a fork: it stays broken off, up to the outermost run,
+         * and nothing of the parent's is touched. */
+        return -KOLK_EFORK;
+    }
     loop->broken = false;
     loop->runs--;
     loop->stopping = loop->runs > 0 && outer->stopping;
@@ -319,7 +324,7 @@ turn_leave(kolk_loop *loop, const struct turn_outer *outer)
         loop->guest_idle = loop->guest != NULL;
         kolk__guest_update(loop);
     }
-    return broken;
+    return err;
 }
 
 int
@@ -334,7 +339,7 @@ kolk_run_forever(kolk_loop *loop)
     do {
         kolk__loop_turn(loop, !loop->stopping);
     } while (!loop->stopping && !loop->broken);
-    return turn_leave(loop, &outer) ? -EINTR : 0;
+    return turn_leave(loop, &outer);
 }
 
 int
@@ -347,10 +352,8 @@ kolk_run_once(kolk_loop *loop)
         return err;
     }
     kolk__loop_turn(loop, false);
-    if (turn_leave(loop, &outer)) {
-        return -EINTR;
-    }
-    return !kolk__ring_is_empty(&loop->ready);
+    err = turn_leave(loop, &outer);
+    return err < 0 ? err : !kolk__ring_is_empty(&loop->ready);
 }
 
 /* The call that ends kolk_run_until(). */
@@ -412,7 +415,7 @@ kolk__loop_settle(kolk_loop *loop, bool (*done)(kolk_loop *loop))
         kolk__loop_turn(loop, true);
         is_done = done(loop);
     }
-    (void)turn_leave(loop, &outer);
+    (void)turn_leave(loop, &outer); /* closing: nobody asks */
     return is_done;
 }
 

@@ -49,7 +49,8 @@ task_settle(kolk__coro *coro, int result)
     kolk__ring_unlink(&coro->all);
     state->count--;
     kolk__context_unref(coro->context);
-    if (KOLK_UNLIKELY(result < 0 && result != -ECANCELED)) {
+    if (KOLK_UNLIKELY((result < 0 && result != -ECANCELED)
+                      || coro->loop->debug)) { /* for reports of slow steps */
         task->obituary = task_write_obituary(coro);
     } else {
         task->obituary = NULL;
@@ -64,9 +65,9 @@ task_settle(kolk__coro *coro, int result)
 static bool
 task_end_is_plain(const kolk__coro *coro, int result)
 {
-    return KOLK_LIKELY(result >= 0 && coro->scope == NULL
-                       && kolk__stack_is_kept(coro->loop->stacks,
-                                              coro->stack_size));
+    return KOLK_LIKELY(
+        result >= 0 && coro->scope == NULL
+        && kolk__stack_is_kept(coro->loop->stacks, coro->stack_size));
 }
 
 static void
@@ -103,9 +104,8 @@ task_main(void *arg)
     int result = coro->fn(coro->arg);
 
     task_settle(coro, result);
-    kolk__coro *next = KOLK_LIKELY(loop->attention == 0)
-                           ? NULL
-                           : kolk__coro_leave_slow(coro);
+    kolk__coro *next =
+        KOLK_LIKELY(loop->attention == 0) ? NULL : kolk__coro_leave_slow(coro);
     if (task_end_is_plain(coro, result)) {
         task_bury(coro);
         if (KOLK_LIKELY(loop->attention == 0)) {
@@ -334,8 +334,8 @@ kolk_all_tasks(kolk_loop *loop, kolk_task **tasks, size_t size)
     if (state == NULL) {
         return 0;
     }
-    for (kolk_link *link = state->all.next;
-         link != &state->all && count < size; link = link->next) {
+    for (kolk_link *link = state->all.next; link != &state->all && count < size;
+         link = link->next) {
         tasks[count++] = KOLK_CONTAINER_OF(link, kolk__coro, all)->task;
     }
     return state->count;
