@@ -21,6 +21,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <kolk.h>
 #include <stdbool.h>
 #include <stddef.h>

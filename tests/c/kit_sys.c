@@ -5,8 +5,9 @@
  * Each entry of kolk__sys is replaced by one that counts, fails if the hard
  * mode says so (hard/hard.h), and then makes the real call. Errors are those
  * that the kernel may give for the call, so that a test that breaks has met
- * something that can happen. Left alone is what cannot fail (clocks, eventfds)
- * and what gives back: its failure would leave nothing to do but to leak.
+ * something that can happen. Left alone is what cannot fail (clocks, eventfds,
+ * handlers) and what gives back: its failure would leave nothing to do but to
+ * leak.
  */
 #include "kit.h"
 
@@ -211,9 +212,6 @@ SYS_CALL(int, fdatasync, (int fd), (fd), EIO, true)
 SYS_CALL(int, fstat, (int fd, struct stat *out), (fd, out), EIO, false)
 SYS_CALL(int, fcntl, (int fd, int command, long argument),
          (fd, command, argument), EPERM, false)
-SYS_CALL(int, sigaction,
-         (int signum, const struct sigaction *action, struct sigaction *old),
-         (signum, action, old), EINVAL, false)
 SYS_CALL(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old),
          ENOMEM, false)
 
@@ -428,7 +426,7 @@ sys_install(void)
     SYS_PUT(setsockopt), SYS_PUT(getsockname), SYS_PUT(shutdown);
     SYS_PUT(open), SYS_PUT(openat), SYS_PUT(pipe2), SYS_PUT(close);
     SYS_PUT(fsync), SYS_PUT(fdatasync), SYS_PUT(fstat), SYS_PUT(fcntl);
-    SYS_PUT(pthread_create), SYS_PUT(sigaction), SYS_PUT(sigaltstack);
+    SYS_PUT(pthread_create), SYS_PUT(sigaltstack);
 #undef SYS_PUT
 }
 

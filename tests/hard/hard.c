@@ -43,6 +43,7 @@ hard_exec(char **argv, const char *mode)
         || dup2(hard_log_fd, STDERR_FILENO) < 0) {
         _exit(126);
     }
+    (void)setpgid(0, 0);
     (void)alarm(HARD_SECONDS);
     execv(argv[1], argv + 1);
     _exit(127);
@@ -82,6 +83,7 @@ hard_run(char **argv, const char *mode)
         perror("hard: fork");
         return -1;
     }
+    (void)kill(-pid, SIGKILL); /* children it may have left */
     if (WIFEXITED(status)
         && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == HARD_SKIPPED)) {
         return WEXITSTATUS(status);
