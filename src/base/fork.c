@@ -16,7 +16,9 @@ static void
 fork_in_child(void)
 {
     kolk__generation++;
-    fork_hook();
+    if (fork_hook != NULL) {
+        fork_hook();
+    }
 }
 
 static void
@@ -26,10 +28,14 @@ fork_install(void)
 }
 
 int
-kolk__fork_watch(void (*in_child)(void))
+kolk__fork_watch(void)
 {
-    /* The same for all callers, who may be in several threads. */
-    __atomic_store_n(&fork_hook, in_child, __ATOMIC_RELAXED);
     pthread_once(&fork_once, fork_install);
     return -fork_error;
+}
+
+void
+kolk__fork_set_hook(void (*fn)(void))
+{
+    __atomic_store_n(&fork_hook, fn, __ATOMIC_RELAXED);
 }

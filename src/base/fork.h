@@ -10,6 +10,9 @@
 
 extern unsigned kolk__generation __attribute__((visibility("hidden")));
 
-/* Installs the handler, once per process; it calls `in_child` in each child,
- * in the thread that forked. Returns 0 or -errno. Thread-safe. */
-int kolk__fork_watch(void (*in_child)(void));
+/* Installs the handler, once per process. Returns 0 or -errno. Thread-safe. */
+int kolk__fork_watch(void);
+
+/* From now on, `fn` is called in each child, in the thread that forked. There
+ * is one such function. Thread-safe. */
+void kolk__fork_set_hook(void (*fn)(void));

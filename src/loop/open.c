@@ -95,7 +95,8 @@ kolk_loop_open_version(int version, const kolk_loop_options *options,
     if (err < 0) {
         return err;
     }
-    err = kolk__fork_watch(open_forked);
+    kolk__fork_set_hook(open_forked);
+    err = kolk__fork_watch();
     if (err < 0) {
         return err;
     }
