@@ -56,6 +56,16 @@ overflow_write(const char *text)
     }
 }
 
+/* Puts back what was there before. A handler that stayed would be called for
+ * ever. */
+static void
+overflow_restore(int number)
+{
+    if (kolk__sys.sigaction(number, &overflow.previous, NULL) < 0) {
+        _exit(128 + number);
+    }
+}
+
 /* Leaves the signal to who handled it before. */
 static void
 overflow_pass_on(int number, siginfo_t *info, void *context)
@@ -66,7 +76,7 @@ overflow_pass_on(int number, siginfo_t *info, void *context)
         previous->sa_sigaction(number, info, context);
     } else if (previous->sa_handler == SIG_DFL
                || (previous->sa_handler == SIG_IGN && info->si_code > 0)) {
-        (void)kolk__sys.sigaction(number, previous, NULL);
+        overflow_restore(number);
         if (info->si_code <= 0) {
             (void)raise(number); /* was sent, so it does not come again */
         }
@@ -91,7 +101,7 @@ overflow_handle(int number, siginfo_t *info, void *context)
         overflow_write("kolk: stack overflow in ");
         overflow_write(owner);
         overflow_write("\n");
-        (void)kolk__sys.sigaction(number, &overflow.previous, NULL);
+        overflow_restore(number);
     }
     errno = err;
 }
@@ -128,9 +138,9 @@ overflow_unmap(void *stack)
 {
     stack_t current, none = {.ss_flags = SS_DISABLE};
 
-    if (kolk__sys.sigaltstack(NULL, &current) == 0 && current.ss_sp == stack
-        && kolk__sys.sigaltstack(&none, NULL) < 0) {
-        return; /* in use: better lost than gone */
+    if (kolk__sys.sigaltstack(NULL, &current) == 0 && current.ss_sp == stack) {
+        /* Refused only to a handler that runs on it. */
+        (void)kolk__sys.sigaltstack(&none, NULL);
     }
     (void)kolk__sys.munmap(stack, OVERFLOW_STACK);
 }
