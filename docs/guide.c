@@ -220,15 +220,18 @@ talk(void *arg)
         < 0) {
         return -errno;
     }
-    int err = kolk_spawn(echo, &fds[1], NULL);
-    if (err == 0) {
+    KOLK_GROUP(group); /* echo() uses fds[1], so it has to end in here */
+    int err = kolk_group_spawn(&group, echo, &fds[1], NULL);
+    if (err < 0) {
+        (void)close(fds[1]); /* no loop has seen it */
+    } else {
         err = say_goodbye(fds[0]);
     }
     if (err >= 0) {
         err = kolk_recv(fds[0], answer, sizeof answer, 0);
     }
-    (void)kolk_close(fds[0]);
-    return err; /* 4 bytes came back */
+    (void)kolk_close(fds[0]); /* which echo() takes for the end */
+    return kolk_group_end(&group, err); /* 4 bytes came back */
 }
 
 /* [files] */
