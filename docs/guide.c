@@ -230,7 +230,7 @@ talk(void *arg)
     if (err >= 0) {
         err = kolk_recv(fds[0], answer, sizeof answer, 0);
     }
-    (void)kolk_close(fds[0]); /* which echo() takes for the end */
+    (void)kolk_close(fds[0]);           /* which echo() takes for the end */
     return kolk_group_end(&group, err); /* 4 bytes came back */
 }
 
