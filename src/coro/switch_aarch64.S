@@ -6,8 +6,10 @@
 
     .text
 
-/* The oldest frame of every coroutine: calls what kolk__start at the stack
- * pointer says. */
+/* The oldest frame of every coroutine: goes to what kolk__start at the stack
+ * pointer says, with a return address in here, for the unwinder. That is no
+ * call, because the entry never returns: a call would leave the processor's
+ * stack of return addresses one too deep for those who run next. */
     .globl kolk__switch_start
     .hidden kolk__switch_start
     .type kolk__switch_start, %function
@@ -16,8 +18,10 @@ kolk__switch_start:
     .cfi_startproc
     .cfi_undefined x30
     hint #38 /* bti jc: a jump comes here */
-    ldp x1, x0, [sp]
-    blr x1
+    ldp x16, x0, [sp]
+    adr x30, 1f
+    br x16 /* from x16, where BTI takes it for a call */
+1:
     brk #0
     .cfi_endproc
     .size kolk__switch_start, . - kolk__switch_start

@@ -6,8 +6,11 @@
 
     .text
 
-/* The oldest frame of every coroutine: calls what kolk__start at the stack
- * pointer says. The stack pointer is 16-byte aligned, as before any call. */
+/* The oldest frame of every coroutine: goes to what kolk__start at the stack
+ * pointer says, with a return address in here, for the unwinder. That is no
+ * call, because the entry never returns: a call would leave the processor's
+ * stack of return addresses one too deep for those who run next. The stack
+ * pointer is 16-byte aligned before, as before any call. */
     .globl kolk__switch_start
     .hidden kolk__switch_start
     .type kolk__switch_start, @function
@@ -17,7 +20,11 @@ kolk__switch_start:
     .cfi_undefined %rip
     endbr64
     movq 8(%rsp), %rdi
-    callq *(%rsp)
+    movq (%rsp), %rax
+    leaq 1f(%rip), %rcx
+    pushq %rcx
+    notrack jmpq *%rax
+1:
     ud2
     .cfi_endproc
     .size kolk__switch_start, . - kolk__switch_start
