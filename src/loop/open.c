@@ -156,7 +156,7 @@ open_drop_nodes(kolk_loop *loop, bool numbers_only)
     kolk__calls_drop(&loop->ready);
     kolk__calls_drop(&inbox);
     kolk__timers_drop(loop);
-    kolk__poller_close(loop, numbers_only);
+    kolk__poller_close(loop);
     kolk__calls_drop(&loop->ready);
 }
 

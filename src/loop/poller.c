@@ -19,7 +19,12 @@ poller_choose(kolk_loop *loop)
 
     poller->ops = &kolk__poller_epoll;
     if (loop->asked == KOLK_BACKEND_URING) {
+#ifdef KOLK_HAVE_URING
+        poller->ops = &kolk__poller_uring;
+        loop->why = "asked for";
+#else
         loop->why = "built without liburing";
+#endif
     } else {
         loop->why = loop->asked == KOLK_BACKEND_EPOLL ? "asked for" : "default";
     }
@@ -100,12 +105,14 @@ poller_drop_each(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
 }
 
 void
-kolk__poller_close(kolk_loop *loop, bool numbers_only)
+kolk__poller_close(kolk_loop *loop)
 {
     kolk__poller *poller = loop->poller;
 
     (void)kolk__descriptor_each(loop, poller_drop_each, NULL);
-    poller->ops->close(loop, numbers_only);
+#ifdef KOLK_HAVE_URING
+    kolk__uring_close(loop);
+#endif
     if (poller->timer_fd >= 0) {
         (void)kolk__sys.close(poller->timer_fd); /* nothing is buffered */
     }

@@ -22,11 +22,6 @@
 typedef struct kolk__poller_ops {
     const char *name;
 
-    /* Closes what is the backend's own; pending operations have ended.
-     * `numbers_only`: in a child of the loop's process, close descriptors and
-     * free memory. */
-    void (*close)(kolk_loop *loop, bool numbers_only);
-
     /* Sleeps for `delay` nanoseconds at most (0: not at all; KOLK_NEVER: until
      * woken); may wake earlier. Returns how many events its buffer holds, or
      * -errno; EINTR is no error and no event. */
@@ -72,8 +67,9 @@ int kolk__poller_open(kolk_loop *loop);
  * the inbox. */
 void kolk__poller_settle(kolk_loop *loop);
 
-/* Gives each watch back through its `dropped`, and closes the poller. */
-void kolk__poller_close(kolk_loop *loop, bool numbers_only);
+/* Gives each watch back through its `dropped`, and closes the poller; nothing
+ * that a child of the loop's process must not do. */
+void kolk__poller_close(kolk_loop *loop);
 
 /* Shows the watches, and the operations that have not ended. */
 int kolk__poller_visit(kolk_loop *loop, kolk_visitor *visitor);
@@ -98,3 +94,6 @@ void kolk__epoll_dispatch(kolk_loop *loop, int events);
 
 extern const kolk__poller_ops kolk__poller_uring
     __attribute__((visibility("hidden")));
+
+/* Closes the ring, if one was made; operations have ended. */
+void kolk__uring_close(kolk_loop *loop);

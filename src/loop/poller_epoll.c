@@ -124,12 +124,6 @@ kolk__epoll_dispatch(kolk_loop *loop, int events)
     }
 }
 
-static void
-epoll_close(kolk_loop *loop, bool numbers_only)
-{
-    (void)loop, (void)numbers_only; /* the set itself is poller.c's */
-}
-
 static int
 epoll_fileno(kolk_loop *loop)
 {
@@ -138,7 +132,6 @@ epoll_fileno(kolk_loop *loop)
 
 const kolk__poller_ops kolk__poller_epoll = {
     .name = "epoll",
-    .close = epoll_close,
     .wait = kolk__epoll_wait,
     .dispatch = kolk__epoll_dispatch,
     .fileno = epoll_fileno,
