@@ -19,7 +19,7 @@ enum { BENCH_BACKLOG = 2048 };
 static inline void
 bench_announce(int listener)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = {0};
     socklen_t size = sizeof address;
 
     bench_check("getsockname",
