@@ -108,7 +108,7 @@ task_main(void *arg)
         KOLK_LIKELY(loop->attention == 0) ? NULL : kolk__coro_leave_slow(coro);
     if (task_end_is_plain(coro, result)) {
         task_bury(coro);
-        if (KOLK_LIKELY(loop->attention == 0)) {
+        if (KOLK_LIKELY(next == NULL && loop->attention == 0)) {
             next = kolk__coro_next(loop);
         }
     } else {
