@@ -17,13 +17,12 @@ help: ## this list
 run: ## build the library and let 200 clients read its documents over HTTP
 	@tools/setup.sh build
 	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
-	@KOLK_BACKEND=epoll build/release/examples/c/http_tour
-	@KOLK_BACKEND=io_uring build/release/examples/c/http_tour
+	@build/release/examples/c/http_tour . docs LICENSE $(wildcard *.md)
 
 serve: ## serve the folder DIR over HTTP until Ctrl-C
 	@tools/setup.sh build
 	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
-	@build/release/examples/c/http_server $(DIR)
+	@build/release/examples/c/http_server "$(DIR)"
 
 test: ## the tests, on both backends
 	@tools/setup.sh test
