@@ -123,6 +123,21 @@ kolk__op_end(kolk_loop *loop, kolk_op *op, int result)
 
 /* ---- in the kernel's hands ---- */
 
+void
+kolk__op_announce(kolk_loop *loop)
+{
+    if (KOLK_UNLIKELY(loop->guest_idle)) {
+        kolk__guest_update(loop);
+    }
+}
+
+void
+kolk__op_in_ring(kolk_loop *loop, kolk_op *op)
+{
+    op->state = KOLK__OP_IN_RING;
+    kolk__op_announce(loop); /* may lose the ring, and end `op` */
+}
+
 /* Has a receive into `op` taken all there was? Only plain calls on streams
  * tell, and not once the other end has closed: the end is still to be read. */
 static bool
@@ -217,7 +232,7 @@ op_step(kolk_loop *loop, struct kolk__descriptor *desc, kolk_op *op)
             is_tried = true;
         }
         if (loop->poller->ops->submit(loop, op) == 0) {
-            op->state = KOLK__OP_IN_RING;
+            kolk__op_in_ring(loop, op);
             return KOLK__OP_NOT_READY;
         }
     }
@@ -253,15 +268,6 @@ kolk__op_serve(kolk_loop *loop, struct kolk__descriptor *desc, kolk_link *ring)
 
 /* ---- starting ---- */
 
-static kolk_link *
-op_ring(struct kolk__descriptor *desc, const kolk_op *op)
-{
-    if (op->kind == KOLK__OP_POLL) {
-        return &desc->polls;
-    }
-    return kolk__op_is_reading(op) ? &desc->readers : &desc->writers;
-}
-
 int
 kolk__op_try(kolk_loop *loop, kolk_op *op)
 {
@@ -277,7 +283,7 @@ kolk__op_try(kolk_loop *loop, kolk_op *op)
         return result;
     }
     if (op->kind != KOLK__OP_POLL) {
-        if (!kolk__ring_is_empty(op_ring(desc, op))
+        if (!kolk__ring_is_empty(kolk__op_ring(desc, op))
             || !kolk__descriptor_may_try(desc, kolk__op_is_reading(op))
             || (op_goes_to_ring(loop, desc, op) && !op_is_send(op))) {
             return KOLK__OP_NOT_READY;
@@ -305,7 +311,7 @@ kolk__op_try_last(kolk_loop *loop, kolk_op *op)
     struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, op->fd);
 
     if ((op->marks & KOLK__OP_TRIED) != 0
-        || (desc != NULL && !kolk__ring_is_empty(op_ring(desc, op)))
+        || (desc != NULL && !kolk__ring_is_empty(kolk__op_ring(desc, op)))
         || (loop->poller->ops->submit != NULL && !op_is_nonblocking(op))) {
         return KOLK__OP_NOT_READY;
     }
@@ -320,7 +326,7 @@ kolk__op_wait(kolk_loop *loop, kolk_op *op)
     if (KOLK_UNLIKELY(desc == NULL)) {
         return -ENOMEM;
     }
-    kolk_link *ring = op_ring(desc, op);
+    kolk_link *ring = kolk__op_ring(desc, op);
     bool is_first = kolk__ring_is_empty(ring) || op->kind == KOLK__OP_POLL;
     kolk__ring_push(ring, &op->link);
     op->state = KOLK__OP_BEHIND;
@@ -359,7 +365,7 @@ kolk__op_completed(kolk_loop *loop, kolk_op *op, int result)
         return;
     }
     struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, op->fd);
-    kolk_link *ring = op_ring(desc, op);
+    kolk_link *ring = kolk__op_ring(desc, op);
     op->state = KOLK__OP_BEHIND;
     if (result == -EAGAIN && op->kind != KOLK__OP_CONNECT) {
         desc->no_ring = true;
@@ -373,111 +379,4 @@ kolk__op_completed(kolk_loop *loop, kolk_op *op, int result)
         kolk__op_end(loop, op, result);
     }
     kolk__op_serve(loop, desc, ring);
-}
-
-/* ---- cancelling ---- */
-
-static void
-op_cancel_job(kolk_loop *loop, kolk_op *op)
-{
-    if (kolk__pool_take(op)) {
-        kolk__ring_unlink(&op->link);
-        kolk__pool_release(op);
-        kolk__op_end(loop, op, -ECANCELED);
-    }
-}
-
-void
-kolk__op_cancel(kolk_loop *loop, kolk_op *op)
-{
-    struct kolk__descriptor *desc;
-
-    if (op->kind == KOLK__OP_CLOSE) {
-        return;
-    }
-    switch (op->state) {
-    case KOLK__OP_WAITING:
-    case KOLK__OP_BEHIND:
-        desc = kolk__descriptor_find(loop->poller, op->fd);
-        kolk__ring_unlink(&op->link);
-        kolk__op_end(loop, op, -ECANCELED);
-        if (op->kind != KOLK__OP_POLL) {
-            kolk__op_serve(loop, desc, op_ring(desc, op));
-        }
-        break;
-    case KOLK__OP_IN_RING:
-        if ((op->marks & KOLK__OP_CANCELLING) == 0) {
-            op->marks |= KOLK__OP_CANCELLING;
-            loop->poller->ops->cancel(loop, op);
-        }
-        break;
-    case KOLK__OP_JOB:
-        op_cancel_job(loop, op);
-        break;
-    default: /* idle, or ended with what came first */
-        break;
-    }
-}
-
-void
-kolk_op_cancel(kolk_loop *loop, kolk_op *op)
-{
-    if (op->state != KOLK__OP_IDLE && op->state != KOLK__OP_ENDED
-        && kolk__loop_check(loop, "kolk_op_cancel()") == 0) {
-        kolk__op_cancel(loop, op);
-    }
-}
-
-void
-kolk__op_cancel_ring(kolk_loop *loop, kolk_link *ring)
-{
-    kolk_link *link = ring->prev;
-
-    /* From the end, so that none comes to be the first and begins. */
-    while (link != ring) {
-        kolk_op *op = KOLK_CONTAINER_OF(link, kolk_op, link);
-
-        link = link->prev;
-        kolk__op_cancel(loop, op);
-    }
-    /* What is left is with the kernel or a thread. Jobs stay in the ring until
-     * they have come back through the inbox; while one operation is waited
-     * for, others may leave. */
-    link = ring->next;
-    while (link != ring) {
-        kolk_op *op = KOLK_CONTAINER_OF(link, kolk_op, link);
-
-        if (op->state == KOLK__OP_IN_RING) {
-            loop->poller->ops->settle(loop, op);
-            link = ring->next;
-        } else {
-            if (op->state == KOLK__OP_JOB) {
-                kolk__pool_settle(op);
-            }
-            link = link->next;
-        }
-    }
-}
-
-void
-kolk_forget(kolk_loop *loop, int fd)
-{
-    if (fd < 0 || loop->poller == NULL
-        || kolk__loop_check(loop, "kolk_forget()") < 0) {
-        return;
-    }
-    struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, fd);
-    if (desc == NULL) {
-        return;
-    }
-    kolk__op_cancel_ring(loop, &desc->readers);
-    kolk__op_cancel_ring(loop, &desc->writers);
-    kolk__op_cancel_ring(loop, &desc->polls);
-    kolk__op_cancel_ring(loop, &desc->files);
-    if (kolk__ring_is_empty(&desc->watches)) {
-        kolk__descriptor_unregister(loop, fd, desc);
-    } else {
-        /* If it fails, too much is registered, and mended at the next event. */
-        (void)kolk__descriptor_update(loop, fd, desc);
-    }
 }

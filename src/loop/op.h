@@ -76,6 +76,16 @@ kolk__op_is_file(const kolk_op *op)
     return op->kind >= KOLK__OP_OPEN;
 }
 
+/* The ring that `op` waits in. */
+static inline kolk_link *
+kolk__op_ring(struct kolk__descriptor *desc, const kolk_op *op)
+{
+    if (op->kind == KOLK__OP_POLL) {
+        return &desc->polls;
+    }
+    return kolk__op_is_reading(op) ? &desc->readers : &desc->writers;
+}
+
 /* ---- op_perform.c ---- */
 
 /* Makes the system call, which does not wait unless it is one on a file.
@@ -110,8 +120,17 @@ void kolk__op_end(kolk_loop *loop, kolk_op *op, int result);
 void kolk__op_serve(kolk_loop *loop, struct kolk__descriptor *desc,
                     kolk_link *ring);
 
+/* The kernel's ring has taken `op`. */
+void kolk__op_in_ring(kolk_loop *loop, kolk_op *op);
+
 /* The kernel's ring says that `op` has come to `result`. */
 void kolk__op_completed(kolk_loop *loop, kolk_op *op, int result);
+
+/* Something has been prepared for the ring. The next wait submits it, but the
+ * host of a guest has to be woken for that wait to come. */
+void kolk__op_announce(kolk_loop *loop);
+
+/* ---- op_cancel.c ---- */
 
 /* Cancels `op` if that takes no waiting, else asks for it. */
 void kolk__op_cancel(kolk_loop *loop, kolk_op *op);

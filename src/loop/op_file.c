@@ -19,7 +19,7 @@ file_begin(kolk_loop *loop, kolk_op *op)
 
     if (op->kind != KOLK__OP_WORK && ops->submit != NULL
         && ops->submit(loop, op) == 0) {
-        op->state = KOLK__OP_IN_RING;
+        kolk__op_in_ring(loop, op);
         return 0;
     }
     return kolk__pool_push(op->pool, loop, op);
