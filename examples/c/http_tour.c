@@ -39,6 +39,13 @@ struct client {
     size_t number;
 };
 
+/* -EBADMSG stands for an answer that is not the document. */
+static const char *
+tour_strerror(int err)
+{
+    return err == -EBADMSG ? "not what is on the disk" : kolk_strerror(err);
+}
+
 /* ---- a client ---- */
 
 static int
@@ -99,7 +106,7 @@ client_receive_head(int fd, char *block, size_t size,
     }
     *end = 0;
     if (!head_is_right(block, document)) {
-        return -EPROTO;
+        return -EBADMSG;
     }
     used -= (size_t)(end + 4 - block);
     memmove(block, end + 4, used);
@@ -159,7 +166,7 @@ client_run(void *arg)
             tour->bytes += document->size;
         } else if (tour->errors++ == 0) {
             (void)fprintf(stderr, "%s: %s\n", document->target,
-                          kolk_strerror(err));
+                          tour_strerror(err));
         }
         if (i == 0) {
             size_t tasks = kolk_all_tasks(kolk_current_loop(), NULL, 0);
@@ -355,7 +362,7 @@ main(int argc, char **argv)
         err = tour_on_all(&tour);
     }
     if (err < 0) {
-        (void)fprintf(stderr, "http_tour: %s\n", kolk_strerror(err));
+        (void)fprintf(stderr, "http_tour: %s\n", tour_strerror(err));
     }
     documents_fini(&tour.documents);
     free(root);
