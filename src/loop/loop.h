@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -215,6 +216,31 @@ kolk__loop_check(kolk_loop *loop, const char *what)
         return 0; /* it runs, here, so it is not closed */
     }
     return kolk__loop_check_slow(loop, what);
+}
+
+/* Around each wait that may be long, and nothing else of the loop's: lets a
+ * host's lock go, and takes it again. No lock of ours may be held. */
+static inline kolk_hooks *
+kolk__block_begin(const kolk_loop *loop)
+{
+    kolk_hooks *hooks = loop->hooks;
+
+    if (KOLK_UNLIKELY(hooks != NULL)) {
+        hooks->before_block(hooks);
+    }
+    return hooks;
+}
+
+/* `hooks` is what the beginning returned. Leaves errno alone. */
+static inline void
+kolk__block_end(kolk_hooks *hooks)
+{
+    if (KOLK_UNLIKELY(hooks != NULL)) {
+        int keep = errno;
+
+        hooks->after_block(hooks);
+        errno = keep;
+    }
 }
 
 /* ---- turn.c ---- */

@@ -8,8 +8,8 @@
  * `submit` is NULL or refuses, op.c runs the operation over readiness, or in
  * the thread pool.
  *
- * A poll is two steps. `wait` is the only call that blocks, and touches nothing
- * but the kernel's event buffer, so that a host may let its lock go around it.
+ * A poll is two steps. `wait` sleeps, and calls the host's hooks right around
+ * the system call, which touches nothing but the kernel's event buffer.
  * `dispatch` then queues what the events woke; it runs nothing of the user's.
  * All calls come from the loop's thread.
  */

@@ -15,11 +15,24 @@
 /* Has epoll_pwait2(2) been refused? For all loops; only ever set. */
 static bool epoll_is_coarse;
 
+static int
+epoll_call(kolk_loop *loop, int timeout)
+{
+    kolk__poller *poller = loop->poller;
+    kolk_hooks *hooks = timeout != 0 ? kolk__block_begin(loop) : NULL;
+    int count = kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
+                                     KOLK__POLLER_EVENTS, timeout);
+
+    kolk__block_end(hooks);
+    return count;
+}
+
 /* Sleeps for less than a millisecond by the timerfd. Without one, sleeping too
  * long is all that is left. */
 static int
-epoll_wait_timer(kolk__poller *poller, kolk_time delay)
+epoll_wait_timer(kolk_loop *loop, kolk_time delay)
 {
+    kolk__poller *poller = loop->poller;
     struct itimerspec when = {.it_value.tv_nsec = delay};
     struct epoll_event event = {.events = EPOLLIN | EPOLLET,
                                 .data.u64 = KOLK__EVENT_TIMER};
@@ -40,38 +53,39 @@ epoll_wait_timer(kolk__poller *poller, kolk_time delay)
         || kolk__sys.timerfd_settime(poller->timer_fd, 0, &when, NULL) < 0) {
         timeout = 1;
     }
-    return kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
-                                KOLK__POLLER_EVENTS, timeout);
+    return epoll_call(loop, timeout);
 }
 
 static int
-epoll_wait_coarse(kolk__poller *poller, kolk_time delay)
+epoll_wait_coarse(kolk_loop *loop, kolk_time delay)
 {
     const kolk_time longest = KOLK_MS(INT32_MAX);
 
     if (delay > 0 && delay < KOLK_MS(1)) {
-        return epoll_wait_timer(poller, delay);
+        return epoll_wait_timer(loop, delay);
     }
     int timeout = -1;
     if (delay != KOLK_NEVER) {
         timeout = (int)((delay < longest ? delay : longest) / KOLK_MS(1));
     }
-    return kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
-                                KOLK__POLLER_EVENTS, timeout);
+    return epoll_call(loop, timeout);
 }
 
 static int
-epoll_wait_fine(kolk__poller *poller, kolk_time delay)
+epoll_wait_fine(kolk_loop *loop, kolk_time delay)
 {
+    kolk__poller *poller = loop->poller;
     struct timespec timeout = {.tv_sec = delay / KOLK_S(1),
                                .tv_nsec = delay % KOLK_S(1)};
+    kolk_hooks *hooks = kolk__block_begin(loop);
     int count = kolk__sys.epoll_pwait2(poller->epoll_fd, poller->events,
                                        KOLK__POLLER_EVENTS, &timeout, NULL);
 
+    kolk__block_end(hooks);
     /* Profiles answer EPERM to what they do not know. */
     if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
         __atomic_store_n(&epoll_is_coarse, true, __ATOMIC_RELAXED);
-        return epoll_wait_coarse(poller, delay);
+        return epoll_wait_coarse(loop, delay);
     }
     return count;
 }
@@ -79,11 +93,10 @@ epoll_wait_fine(kolk__poller *poller, kolk_time delay)
 int
 kolk__epoll_wait(kolk_loop *loop, kolk_time delay)
 {
-    kolk__poller *poller = loop->poller;
     bool is_coarse = delay == 0 || delay == KOLK_NEVER
                      || __atomic_load_n(&epoll_is_coarse, __ATOMIC_RELAXED);
-    int count = is_coarse ? epoll_wait_coarse(poller, delay)
-                          : epoll_wait_fine(poller, delay);
+    int count = is_coarse ? epoll_wait_coarse(loop, delay)
+                          : epoll_wait_fine(loop, delay);
 
     if (KOLK_UNLIKELY(count < 0)) {
         return errno == EINTR ? 0 : -errno;

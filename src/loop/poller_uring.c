@@ -191,8 +191,9 @@ uring_must_enter(struct io_uring *ring)
 
 /* Submits, and waits for a completion. Returns 0 or an error. */
 static int
-uring_enter(struct kolk__uring *uring, kolk_time delay)
+uring_enter(kolk_loop *loop, kolk_time delay)
 {
+    struct kolk__uring *uring = loop->poller->uring;
     struct __kernel_timespec timeout = {.tv_sec = delay / KOLK_S(1),
                                         .tv_nsec = delay % KOLK_S(1)};
     struct io_uring *ring = &uring->ring;
@@ -200,8 +201,11 @@ uring_enter(struct kolk__uring *uring, kolk_time delay)
     int err = 0;
 
     if (delay != 0) {
+        kolk_hooks *hooks = kolk__block_begin(loop);
+
         err = kolk__sys.io_uring_submit_and_wait_timeout(
             ring, &cqe, 1, delay == KOLK_NEVER ? NULL : &timeout, NULL);
+        kolk__block_end(hooks);
     } else if (!uring->is_hot || uring_must_enter(ring)) {
         err = kolk__sys.io_uring_submit_and_get_events(ring);
     }
@@ -251,7 +255,7 @@ uring_wait(kolk_loop *loop, kolk_time delay)
     if (uring->is_hot || io_uring_cq_ready(ring) > 0) {
         delay = 0;
     }
-    int err = uring_enter(uring, delay);
+    int err = uring_enter(loop, delay);
     if (kolk__uring_is_fatal(err)) {
         uring->error = err;
         return 1;
@@ -292,21 +296,16 @@ static void
 uring_settle(kolk_loop *loop, kolk_op *op)
 {
     struct kolk__uring *uring = loop->poller->uring;
-    kolk_hooks *hooks = loop->hooks;
 
     while (op->state == KOLK__OP_IN_RING) {
         uring_pay(loop);
-        if (hooks != NULL) {
-            hooks->before_block(hooks);
-        }
+        kolk_hooks *hooks = kolk__block_begin(loop);
         int err = kolk__sys.io_uring_submit_and_wait(&uring->ring, 1);
         if (err == -EAGAIN || err == -EBUSY) {
             (void)kolk__sys.poll(NULL, 0, 1); /* EINTR only shortens it */
             err = ++uring->stalls > URING_STALLS_MAX ? -EIO : 0;
         }
-        if (hooks != NULL) {
-            hooks->after_block(hooks);
-        }
+        kolk__block_end(hooks);
         uring_reap(loop, 0);
         if (kolk__uring_is_fatal(err)) {
             uring->error = err;

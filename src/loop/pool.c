@@ -241,16 +241,10 @@ pool_refuse_queue(kolk_pool *pool)
     pool_notify(pool);
 }
 
-int
-kolk_pool_close(kolk_pool *pool, kolk_time delay)
+/* Ends the threads, or detaches them. Returns 0 or -ETIMEDOUT. */
+static int
+pool_end_threads(kolk_pool *pool, kolk_time delay)
 {
-    if (pool_here == pool) {
-        return kolk__misuse(NULL, "closing a pool from one of its own jobs");
-    }
-    if (pool->generation != kolk__generation) {
-        pool_unref(pool); /* the threads are the parent's */
-        return 0;
-    }
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
     (void)pthread_cond_broadcast(&pool->work);
@@ -268,6 +262,20 @@ kolk_pool_close(kolk_pool *pool, kolk_time delay)
             (void)pthread_detach(pool->threads[i]);
         }
     }
+    return err;
+}
+
+int
+kolk_pool_close(kolk_pool *pool, kolk_time delay)
+{
+    int err = 0;
+
+    if (pool_here == pool) {
+        return kolk__misuse(NULL, "closing a pool from one of its own jobs");
+    }
+    if (pool->generation == kolk__generation) {
+        err = pool_end_threads(pool, delay);
+    } /* else the threads are the parent's */
     pool_unref(pool);
     return err;
 }
@@ -357,14 +365,12 @@ void
 kolk__pool_settle(kolk_op *op)
 {
     kolk_pool *pool = op->pool;
-    kolk_hooks *hooks = op->loop->hooks;
 
     if (kolk_call_is_pending(&op->call)) {
         return;
     }
-    if (hooks != NULL) {
-        hooks->before_block(hooks); /* the job may need the host's lock */
-    }
+    /* The job may need the host's lock. */
+    kolk_hooks *hooks = kolk__block_begin(op->loop);
     pthread_mutex_lock(&pool->lock);
     pool->waiters++;
     while (!kolk_call_is_pending(&op->call)) {
@@ -372,9 +378,7 @@ kolk__pool_settle(kolk_op *op)
     }
     pool->waiters--;
     pthread_mutex_unlock(&pool->lock);
-    if (hooks != NULL) {
-        hooks->after_block(hooks);
-    }
+    kolk__block_end(hooks);
 }
 
 void
@@ -418,7 +422,7 @@ int
 kolk_loop_close_pool(kolk_loop *loop, kolk_time delay)
 {
     kolk_pool *pool = loop->pool;
-    kolk_hooks *hooks = loop->hooks;
+    int err = 0;
 
     if (pool == NULL) {
         return 0;
@@ -427,15 +431,13 @@ kolk_loop_close_pool(kolk_loop *loop, kolk_time delay)
         return kolk__misuse(loop, "closing a pool from one of its own jobs");
     }
     loop->pool = NULL;
-    if (pool->generation != kolk__generation) {
-        hooks = NULL; /* nothing to wait for */
+    if (pool->generation == kolk__generation) {
+        /* Jobs may need the host's lock. */
+        kolk_hooks *hooks = kolk__block_begin(loop);
+
+        err = pool_end_threads(pool, delay);
+        kolk__block_end(hooks);
     }
-    if (hooks != NULL) {
-        hooks->before_block(hooks); /* jobs may need the host's lock */
-    }
-    int err = kolk_pool_close(pool, delay);
-    if (hooks != NULL) {
-        hooks->after_block(hooks);
-    }
+    pool_unref(pool);
     return err;
 }

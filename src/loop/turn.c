@@ -183,8 +183,10 @@ turn_poll_failed(kolk_loop *loop, int err, kolk_time delay)
                  kolk_strerror(err));
     if (delay != 0) {
         int pause = delay < KOLK_MS(TURN_PAUSE_MS) ? 1 : TURN_PAUSE_MS;
+        kolk_hooks *hooks = kolk__block_begin(loop);
 
         (void)kolk__sys.poll(NULL, 0, pause); /* EINTR only shortens it */
+        kolk__block_end(hooks);
     }
 }
 
@@ -193,7 +195,6 @@ turn_poll(kolk_loop *loop, kolk_time delay)
 {
     const kolk__poller_ops *ops = loop->poller->ops;
     kolk_tracer *tracer = loop->tracer;
-    kolk_hooks *hooks = loop->hooks;
 
     if (delay != 0 && !kolk__inbox_sleep(loop->inbox)) {
         delay = 0;
@@ -201,13 +202,7 @@ turn_poll(kolk_loop *loop, kolk_time delay)
     if (KOLK_UNLIKELY(tracer != NULL) && tracer->poll_begin != NULL) {
         tracer->poll_begin(tracer, delay);
     }
-    if (delay != 0 && hooks != NULL) {
-        hooks->before_block(hooks);
-    }
     int events = ops->wait(loop, delay);
-    if (delay != 0 && hooks != NULL) {
-        hooks->after_block(hooks);
-    }
     kolk__inbox_awake(loop->inbox);
     if (KOLK_UNLIKELY(tracer != NULL) && tracer->poll_end != NULL) {
         tracer->poll_end(tracer, events);
