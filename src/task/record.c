@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * Records come from slabs that the loop keeps: a million tasks cost 48 bytes
+ * Records come from slabs that the loop keeps: a million tasks cost 40 bytes
  * each beside their stacks, and a record that was just freed, still in the
  * cache, is the next to be used. A record holds a reference to the loop's
  * memory, so that a handle may be given up after the loop was closed.

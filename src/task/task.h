@@ -37,11 +37,13 @@ struct kolk_future {
         struct kolk__obituary *obituary; /* one that has; may be NULL */
     };
     int result;
-    uint32_t refs;
-    uint8_t kind;
-    bool is_done;
-    bool is_read; /* an error needs no report any more */
+    unsigned refs : 29;
+    unsigned kind : 1;
+    unsigned is_done : 1;
+    unsigned is_read : 1; /* an error needs no report any more */
 };
+_Static_assert(sizeof(kolk_future) == 40 || sizeof(void *) != 8,
+               "a million tasks pay for each byte of it");
 
 /* What is kept of a task that failed: who it was. */
 struct kolk__obituary {
