@@ -306,6 +306,12 @@ test_later(void (*fn)(void *object), void *object)
 }
 
 void
+test_own(int fd)
+{
+    kit_push_later(&(struct kit_later){.fd = fd});
+}
+
+void
 test_close(int fd)
 {
     for (int i = 0; i < kit.later_count; i++) {
@@ -325,16 +331,16 @@ test_socketpair(int fds[2])
     int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
     CHECK_INT(socketpair(AF_UNIX, type, 0, fds), 0);
-    kit_push_later(&(struct kit_later){.fd = fds[0]});
-    kit_push_later(&(struct kit_later){.fd = fds[1]});
+    test_own(fds[0]);
+    test_own(fds[1]);
 }
 
 void
 test_pipe(int fds[2])
 {
     CHECK_INT(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
-    kit_push_later(&(struct kit_later){.fd = fds[0]});
-    kit_push_later(&(struct kit_later){.fd = fds[1]});
+    test_own(fds[0]);
+    test_own(fds[1]);
 }
 
 size_t

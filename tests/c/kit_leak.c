@@ -8,7 +8,8 @@
  *
  * A test that a failed check has ended could not give back what it owns. So
  * blocks that its stack or its static variables lead to are then no leaks:
- * those are looked through for anything that may be a pointer.
+ * those are looked through for anything that may be a pointer. Nor are
+ * descriptors that it has opened without the library.
  */
 #include "kit.h"
 
@@ -38,6 +39,7 @@ static const uint64_t LEAK_MAGIC = 0x6b6f6c6b6b6f6c6b;
 static struct {
     char fds[LEAK_FD_MAX]; /* open at the start */
     int64_t mapped;        /* bytes, any thread */
+    bool is_early;         /* the test did not come to its end */
     pthread_mutex_t lock;
     struct leak_block *blocks; /* guarded by lock */
 } leak = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -190,7 +192,7 @@ leak_fd_check(int fd)
 {
     char path[64], target[128];
 
-    if (leak.fds[fd]) {
+    if (leak.fds[fd] || (leak.is_early && !kit_sys_has_opened(fd))) {
         return 0;
     }
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -277,9 +279,10 @@ leak_report_blocks(void)
 int
 kit_leak_fini(const void *stack, const void *stack_end)
 {
+    leak.is_early = stack != NULL;
     int others = leak_each_fd(leak_fd_check);
 
-    if (stack != NULL) {
+    if (leak.is_early) {
         leak_hold_all(stack, stack_end);
     }
     int lost = leak_report_blocks();

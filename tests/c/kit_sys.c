@@ -23,6 +23,8 @@
 
 enum { SYS_FD_MAX = 4096, SYS_WAIT_FAILURES_MAX = 5 };
 
+enum sys_fd { SYS_FD_UNKNOWN, SYS_FD_OPENED, SYS_FD_PLAIN };
+
 struct kolk__sys kit_sys_real;
 
 static struct {
@@ -32,10 +34,10 @@ static struct {
     struct hard_page *page;
 
     /* any thread */
-    const char *ever;       /* the kind of call that fails from now on */
-    unsigned interrupted;   /* how often something could be */
-    unsigned waits;         /* how often a wait has failed */
-    char plain[SYS_FD_MAX]; /* eventfds and timerfds */
+    const char *ever;     /* the kind of call that fails from now on */
+    unsigned interrupted; /* how often something could be */
+    unsigned waits;       /* how often a wait has failed */
+    char fds[SYS_FD_MAX]; /* what the library has opened: enum sys_fd */
 } sys;
 
 /* ---- what goes wrong ---- */
@@ -82,64 +84,34 @@ kit_sys_interrupts(void)
                   != 3;
 }
 
-/* Does `fd` carry a stream of bytes, of which a call may move a part? */
-static bool
-sys_is_stream(int fd)
-{
-    struct stat info;
-    int type = 0;
-    socklen_t len = sizeof type;
-
-    if (fstat(fd, &info) < 0) {
-        return false;
-    }
-    if (S_ISSOCK(info.st_mode)) {
-        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0
-               && type == SOCK_STREAM;
-    }
-    return S_ISFIFO(info.st_mode) || S_ISREG(info.st_mode);
-}
-
-static size_t
-sys_shorten(int fd, size_t size)
-{
-    if (kit_sys_mode() != KIT_SYS_SHORT || size < 2 || !sys_is_stream(fd)) {
-        return size;
-    }
-    return __atomic_fetch_add(&sys.interrupted, 1, __ATOMIC_RELAXED) % 2 == 0
-               ? 1
-               : size / 2;
-}
-
-/* Cuts the vector (*iov, *count) to `part` of its first element, if it is to
- * be cut. */
-static void
-sys_shorten_iov(int fd, const struct iovec **iov, int *count,
-                struct iovec *part)
-{
-    if (*count < 1 || kit_sys_mode() != KIT_SYS_SHORT || !sys_is_stream(fd)) {
-        return;
-    }
-    part->iov_base = (*iov)[0].iov_base;
-    part->iov_len = sys_shorten(fd, (*iov)[0].iov_len);
-    *iov = part;
-    *count = 1;
-}
-
-static bool
-sys_is_plain(int fd)
-{
-    return fd >= 0 && fd < SYS_FD_MAX
-           && __atomic_load_n(&sys.plain[fd], __ATOMIC_RELAXED);
-}
-
+/* Remembers how `fd` came to be; returns it. */
 static int
-sys_set_plain(int fd, bool plain)
+sys_set_fd(int fd, enum sys_fd kind)
 {
     if (fd >= 0 && fd < SYS_FD_MAX) {
-        __atomic_store_n(&sys.plain[fd], plain, __ATOMIC_RELAXED);
+        __atomic_store_n(&sys.fds[fd], (char)kind, __ATOMIC_RELAXED);
     }
     return fd;
+}
+
+static enum sys_fd
+sys_get_fd(int fd)
+{
+    return fd >= 0 && fd < SYS_FD_MAX
+               ? (enum sys_fd)__atomic_load_n(&sys.fds[fd], __ATOMIC_RELAXED)
+               : SYS_FD_UNKNOWN;
+}
+
+bool
+kit_sys_has_opened(int fd)
+{
+    return sys_get_fd(fd) != SYS_FD_UNKNOWN;
+}
+
+bool
+kit_sys_is_plain(int fd)
+{
+    return sys_get_fd(fd) == SYS_FD_PLAIN;
 }
 
 bool
@@ -170,29 +142,55 @@ kit_sys_may_sleep(void)
         return kit_sys_real.name args;                                         \
     }
 
+/* The same for calls that return a descriptor. */
+#define SYS_OPEN(name, params, args, may_interrupt)                            \
+    static int sys_##name params                                               \
+    {                                                                          \
+        if (kit_sys_fails(#name)                                               \
+            || ((may_interrupt) && kit_sys_interrupts())) {                    \
+            errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : EMFILE;          \
+            return -1;                                                         \
+        }                                                                      \
+        return sys_set_fd(kit_sys_real.name args, SYS_FD_OPENED);              \
+    }
+
+#define SYS_PAIR(name, params, args)                                           \
+    static int sys_##name params                                               \
+    {                                                                          \
+        if (kit_sys_fails(#name)) {                                            \
+            errno = EMFILE;                                                    \
+            return -1;                                                         \
+        }                                                                      \
+        int result = kit_sys_real.name args;                                   \
+        if (result == 0) {                                                     \
+            (void)sys_set_fd(fds[0], SYS_FD_OPENED);                           \
+            (void)sys_set_fd(fds[1], SYS_FD_OPENED);                           \
+        }                                                                      \
+        return result;                                                         \
+    }
+
 SYS_CALL(int, mprotect, (void *addr, size_t size, int prot), (addr, size, prot),
          ENOMEM, false)
 SYS_CALL(int, madvise, (void *addr, size_t size, int advice),
          (addr, size, advice), EINVAL, false)
-SYS_CALL(int, epoll_create1, (int flags), (flags), EMFILE, false)
+SYS_OPEN(epoll_create1, (int flags), (flags), false)
 SYS_CALL(int, poll, (struct pollfd * fds, nfds_t count, int timeout),
          (fds, count, timeout), ENOMEM, true)
 SYS_CALL(int, timerfd_settime,
          (int fd, int flags, const struct itimerspec *value,
           struct itimerspec *old),
          (fd, flags, value, old), EINVAL, false)
-SYS_CALL(int, socket, (int domain, int type, int protocol),
-         (domain, type, protocol), EMFILE, false)
-SYS_CALL(int, socketpair, (int domain, int type, int protocol, int fds[2]),
-         (domain, type, protocol, fds), EMFILE, false)
+SYS_OPEN(socket, (int domain, int type, int protocol), (domain, type, protocol),
+         false)
+SYS_PAIR(socketpair, (int domain, int type, int protocol, int fds[2]),
+         (domain, type, protocol, fds))
 SYS_CALL(int, bind, (int fd, const struct sockaddr *addr, socklen_t len),
          (fd, addr, len), EADDRINUSE, false)
 SYS_CALL(int, listen, (int fd, int backlog), (fd, backlog), EADDRINUSE, false)
 SYS_CALL(int, connect, (int fd, const struct sockaddr *addr, socklen_t len),
          (fd, addr, len), ECONNREFUSED, false)
-SYS_CALL(int, accept4,
-         (int fd, struct sockaddr *addr, socklen_t *len, int flags),
-         (fd, addr, len, flags), EMFILE, true)
+SYS_OPEN(accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
+         (fd, addr, len, flags), true)
 SYS_CALL(int, getsockopt,
          (int fd, int level, int name, void *value, socklen_t *len),
          (fd, level, name, value, len), ENOBUFS, false)
@@ -202,115 +200,16 @@ SYS_CALL(int, setsockopt,
 SYS_CALL(int, getsockname, (int fd, struct sockaddr *addr, socklen_t *len),
          (fd, addr, len), ENOBUFS, false)
 SYS_CALL(int, shutdown, (int fd, int how), (fd, how), ENOTCONN, false)
-SYS_CALL(int, open, (const char *path, int flags, mode_t mode),
-         (path, flags, mode), EMFILE, true)
-SYS_CALL(int, openat, (int dir, const char *path, int flags, mode_t mode),
-         (dir, path, flags, mode), EMFILE, true)
-SYS_CALL(int, pipe2, (int fds[2], int flags), (fds, flags), EMFILE, false)
+SYS_OPEN(open, (const char *path, int flags, mode_t mode), (path, flags, mode),
+         true)
+SYS_OPEN(openat, (int dir, const char *path, int flags, mode_t mode),
+         (dir, path, flags, mode), true)
+SYS_PAIR(pipe2, (int fds[2], int flags), (fds, flags))
 SYS_CALL(int, fsync, (int fd), (fd), EIO, true)
 SYS_CALL(int, fdatasync, (int fd), (fd), EIO, true)
 SYS_CALL(int, fstat, (int fd, struct stat *out), (fd, out), EIO, false)
 SYS_CALL(int, fcntl, (int fd, int command, long argument),
          (fd, command, argument), EPERM, false)
-SYS_CALL(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old),
-         ENOMEM, false)
-
-/* ---- bytes ---- */
-
-#define SYS_BYTES(name, params, args, error)                                   \
-    static ssize_t sys_##name params                                           \
-    {                                                                          \
-        if (!sys_is_plain(fd) && kit_sys_fails(#name)) {                       \
-            errno = (error);                                                   \
-            return -1;                                                         \
-        }                                                                      \
-        if (kit_sys_interrupts()) {                                            \
-            errno = EINTR;                                                     \
-            return -1;                                                         \
-        }                                                                      \
-        size = sys_shorten(fd, size);                                          \
-        return kit_sys_real.name args;                                         \
-    }
-
-SYS_BYTES(read, (int fd, void *buf, size_t size), (fd, buf, size), EIO)
-SYS_BYTES(write, (int fd, const void *buf, size_t size), (fd, buf, size), EIO)
-SYS_BYTES(pread, (int fd, void *buf, size_t size, off_t offset),
-          (fd, buf, size, offset), EIO)
-SYS_BYTES(pwrite, (int fd, const void *buf, size_t size, off_t offset),
-          (fd, buf, size, offset), ENOSPC)
-SYS_BYTES(recv, (int fd, void *buf, size_t size, int flags),
-          (fd, buf, size, flags), ECONNRESET)
-SYS_BYTES(send, (int fd, const void *buf, size_t size, int flags),
-          (fd, buf, size, flags), EPIPE)
-SYS_BYTES(recvfrom,
-          (int fd, void *buf, size_t size, int flags, struct sockaddr *addr,
-           socklen_t *len),
-          (fd, buf, size, flags, addr, len), ENOMEM)
-SYS_BYTES(sendto,
-          (int fd, const void *buf, size_t size, int flags,
-           const struct sockaddr *addr, socklen_t len),
-          (fd, buf, size, flags, addr, len), ENOBUFS)
-
-#define SYS_VECTOR(name, error)                                                \
-    static ssize_t sys_##name(int fd, const struct iovec *iov, int count)      \
-    {                                                                          \
-        struct iovec part;                                                     \
-        if (kit_sys_fails(#name) || kit_sys_interrupts()) {                    \
-            errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : (error);         \
-            return -1;                                                         \
-        }                                                                      \
-        sys_shorten_iov(fd, &iov, &count, &part);                              \
-        return kit_sys_real.name(fd, iov, count);                              \
-    }
-
-SYS_VECTOR(readv, EIO)
-SYS_VECTOR(writev, EIO)
-
-/* `msg` with a shorter vector; `part` holds it. */
-static struct msghdr
-sys_shorten_msg(int fd, const struct msghdr *msg, struct iovec *part)
-{
-    struct msghdr copy = *msg;
-    const struct iovec *iov = msg->msg_iov;
-    int count = (int)msg->msg_iovlen;
-
-    sys_shorten_iov(fd, &iov, &count, part);
-    if (iov == part) {
-        copy.msg_iov = part;
-        copy.msg_iovlen = 1;
-    }
-    return copy;
-}
-
-static ssize_t
-sys_recvmsg(int fd, struct msghdr *msg, int flags)
-{
-    struct iovec part;
-
-    if (kit_sys_fails("recvmsg") || kit_sys_interrupts()) {
-        errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : ENOMEM;
-        return -1;
-    }
-    struct msghdr copy = sys_shorten_msg(fd, msg, &part);
-    ssize_t result = kit_sys_real.recvmsg(fd, &copy, flags);
-    copy.msg_iov = msg->msg_iov;
-    copy.msg_iovlen = msg->msg_iovlen;
-    *msg = copy;
-    return result;
-}
-
-static ssize_t
-sys_sendmsg(int fd, const struct msghdr *msg, int flags)
-{
-    struct iovec part;
-
-    if (kit_sys_fails("sendmsg") || kit_sys_interrupts()) {
-        errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : ENOBUFS;
-        return -1;
-    }
-    struct msghdr copy = sys_shorten_msg(fd, msg, &part);
-    return kit_sys_real.sendmsg(fd, &copy, flags);
-}
 
 /* ---- waiting ---- */
 
@@ -369,7 +268,7 @@ sys_eventfd(unsigned count, int flags)
         errno = EMFILE;
         return -1;
     }
-    return sys_set_plain(kit_sys_real.eventfd(count, flags), true);
+    return sys_set_fd(kit_sys_real.eventfd(count, flags), SYS_FD_PLAIN);
 }
 
 static int
@@ -379,7 +278,20 @@ sys_timerfd_create(int clock, int flags)
         errno = EMFILE;
         return -1;
     }
-    return sys_set_plain(kit_sys_real.timerfd_create(clock, flags), true);
+    return sys_set_fd(kit_sys_real.timerfd_create(clock, flags), SYS_FD_PLAIN);
+}
+
+/* Taking a stack away cannot fail. */
+static int
+sys_sigaltstack(const stack_t *stack, stack_t *old)
+{
+    bool is_set = stack != NULL && (stack->ss_flags & SS_DISABLE) == 0;
+
+    if (is_set && kit_sys_fails("sigaltstack")) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return kit_sys_real.sigaltstack(stack, old);
 }
 
 /* Whatever close() returns, the descriptor is gone. */
@@ -388,7 +300,7 @@ sys_close(int fd)
 {
     bool fails = kit_sys_fails("close"), interrupts = kit_sys_interrupts();
 
-    (void)sys_set_plain(fd, false);
+    (void)sys_set_fd(fd, SYS_FD_UNKNOWN);
     int result = kit_sys_real.close(fd);
     if (fails || interrupts) {
         errno = fails ? EIO : EINTR;
@@ -418,9 +330,6 @@ sys_install(void)
     SYS_PUT(epoll_create1), SYS_PUT(epoll_ctl), SYS_PUT(epoll_wait);
     SYS_PUT(epoll_pwait2), SYS_PUT(poll), SYS_PUT(eventfd);
     SYS_PUT(timerfd_create), SYS_PUT(timerfd_settime);
-    SYS_PUT(read), SYS_PUT(write), SYS_PUT(readv), SYS_PUT(writev);
-    SYS_PUT(pread), SYS_PUT(pwrite), SYS_PUT(recv), SYS_PUT(send);
-    SYS_PUT(recvfrom), SYS_PUT(sendto), SYS_PUT(recvmsg), SYS_PUT(sendmsg);
     SYS_PUT(socket), SYS_PUT(socketpair), SYS_PUT(bind), SYS_PUT(listen);
     SYS_PUT(connect), SYS_PUT(accept4), SYS_PUT(getsockopt);
     SYS_PUT(setsockopt), SYS_PUT(getsockname), SYS_PUT(shutdown);
@@ -466,6 +375,7 @@ kit_sys_init(void)
     kit_sys_real = kolk__sys;
     sys_init_mode(getenv("KOLK_HARD"));
     sys_install();
+    kit_bytes_init();
     kit_ring_init();
     kit_leak_init();
 }

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * kit_sys.c says what goes wrong, kit_ring.c does so for liburing, kit_leak.c
- * for memory, which it also counts.
+ * kit_sys.c says what goes wrong. Its neighbours stand for parts of the table:
+ * kit_bytes.c moves bytes, kit_ring.c is liburing, kit_leak.c is memory, which
+ * it also counts.
  */
 #pragma once
 
@@ -36,6 +37,14 @@ bool kit_sys_interrupts(void);
  * failed: nobody may be left to wake it. Then its run ends. */
 bool kit_sys_may_sleep(void);
 
+/* Was `fd` opened through the table, and not closed since? */
+bool kit_sys_has_opened(int fd);
+
+/* Is `fd` an eventfd or a timerfd of the table? A call that does not wait
+ * cannot fail there. */
+bool kit_sys_is_plain(int fd);
+
 /* Each replaces its part of the table. */
+void kit_bytes_init(void);
 void kit_ring_init(void);
 void kit_leak_init(void);
