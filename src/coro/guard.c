@@ -41,7 +41,7 @@ static struct {
     int advice; /* enum guard_advice */
     int cuts;
     bool is_missing; /* somewhere */
-} guard;
+} guard_seen;
 
 /* Does the kernel refuse to read `page`? Unlike reading it here, asking for it
  * to be written somewhere survives. */
@@ -62,7 +62,7 @@ guard_verify(const char *page)
 static bool
 guard_advise(char *page, size_t size)
 {
-    int advice = __atomic_load_n(&guard.advice, __ATOMIC_RELAXED);
+    int advice = __atomic_load_n(&guard_seen.advice, __ATOMIC_RELAXED);
 
     if (advice == GUARD_REFUSED) {
         return false;
@@ -74,7 +74,7 @@ guard_advise(char *page, size_t size)
         } else if (errno == EINVAL) {
             advice = GUARD_REFUSED;
         }
-        __atomic_store_n(&guard.advice, advice, __ATOMIC_RELAXED);
+        __atomic_store_n(&guard_seen.advice, advice, __ATOMIC_RELAXED);
     }
     return is_installed && advice == GUARD_WORKS;
 }
@@ -82,7 +82,7 @@ guard_advise(char *page, size_t size)
 static bool
 guard_cut(char *page, size_t size)
 {
-    int cuts = __atomic_add_fetch(&guard.cuts, 1, __ATOMIC_RELAXED);
+    int cuts = __atomic_add_fetch(&guard_seen.cuts, 1, __ATOMIC_RELAXED);
 
     if (cuts <= GUARD_CUTS && kolk__sys.mprotect(page, size, PROT_NONE) == 0) {
         return true;
@@ -100,14 +100,14 @@ kolk__guard_install(char *page, size_t size)
     if (guard_cut(page, size)) {
         return KOLK__GUARD_CUT;
     }
-    __atomic_store_n(&guard.is_missing, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&guard_seen.is_missing, true, __ATOMIC_RELAXED);
     return KOLK__GUARD_NONE;
 }
 
 void
 kolk__guard_forget(int cuts)
 {
-    (void)__atomic_sub_fetch(&guard.cuts, cuts, __ATOMIC_RELAXED);
+    (void)__atomic_sub_fetch(&guard_seen.cuts, cuts, __ATOMIC_RELAXED);
 }
 
 /* Reading a page that was never written takes no memory. */
@@ -132,8 +132,8 @@ kolk__guard_name(void)
         [GUARD_REFUSED] = "mprotect",
     };
 
-    if (__atomic_load_n(&guard.is_missing, __ATOMIC_RELAXED)) {
+    if (__atomic_load_n(&guard_seen.is_missing, __ATOMIC_RELAXED)) {
         return "none";
     }
-    return names[__atomic_load_n(&guard.advice, __ATOMIC_RELAXED)];
+    return names[__atomic_load_n(&guard_seen.advice, __ATOMIC_RELAXED)];
 }

@@ -222,10 +222,12 @@ def print_backtrace(task):
     print(task.describe())
     if task.is_running:
         thread = task.thread()
-        if thread is not None:
-            thread.switch()
-            gdb.newest_frame().select()
-            gdb.execute("backtrace")
+        if thread is None:
+            print("#0  in one of the threads")
+            return
+        thread.switch()
+        gdb.newest_frame().select()
+        gdb.execute("backtrace")
     elif not task.has_started():
         print("#1  not started: " + str(task.coro["fn"]))
     else:
