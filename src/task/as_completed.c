@@ -72,7 +72,7 @@ kolk_as_completed_new(kolk_future *const futures[], size_t n,
         /* A future that is freed while it is pending ends its turn, too. */
         kolk_call_init(&child->call, as_completed_done, as_completed_done);
         child->iteration = iteration;
-        if (futures[i]->is_done) {
+        if (kolk__future_is_done(futures[i])) {
             iteration->children[iteration->last++].noted = i;
         } else {
             kolk__call_link(&futures[i]->waiters, &child->call);

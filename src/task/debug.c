@@ -63,11 +63,10 @@ dump_task(kolk__coro *coro, int fd)
 {
     char line[512];
     bool waits = coro->state == KOLK__CORO_PARKED;
-    int n = snprintf(line, sizeof line,
-                     "%s: %s%s%s, %d requests to cancel, spawned at %s\n",
-                     kolk__coro_name(coro), dump_state(coro),
-                     waits ? " for " : "", waits ? coro->reason : "",
-                     dump_requests(coro), coro->site);
+    int n = snprintf(
+        line, sizeof line, "%s: %s%s%s, %d requests to cancel, spawned at %s\n",
+        kolk__coro_name(coro), dump_state(coro), waits ? " for " : "",
+        waits ? coro->reason : "", dump_requests(coro), coro->site);
     size_t size = n < (int)sizeof line ? (size_t)n : sizeof line - 1;
 
     return dump_write(fd, line, size);

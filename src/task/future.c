@@ -79,8 +79,7 @@ kolk_future_new(kolk_loop *loop, kolk_future **out)
     }
     kolk__ring_init(&plain->future.waiters);
     plain->future.loop = loop;
-    plain->future.refs = 1;
-    plain->future.kind = KOLK__FUTURE_PLAIN;
+    plain->future.bits = KOLK__FUTURE_REF;
     kolk_call_init(&plain->call, future_arrive, future_arrive_dropped);
     plain->inbox = kolk_inbox_ref(loop->inbox);
     kolk__loop_ref(loop);
@@ -91,7 +90,7 @@ kolk_future_new(kolk_loop *loop, kolk_future **out)
 kolk_future *
 kolk_future_ref(kolk_future *future)
 {
-    future->refs++;
+    future->bits += KOLK__FUTURE_REF;
     return future;
 }
 
@@ -102,7 +101,7 @@ future_report_unread(kolk_future *future)
 
     kolk__report(future->loop, future->result, future,
                  "nobody read the error of a %s%s%s",
-                 future->kind == KOLK__FUTURE_TASK ? "task" : "future",
+                 kolk__future_is_task(future) ? "task" : "future",
                  *site != '\0' ? " spawned at " : "", site);
 }
 
@@ -111,11 +110,12 @@ future_free(kolk_future *future)
 {
     kolk__calls_drop(&future->waiters);
     if (KOLK_UNLIKELY(future->result < 0 && future->result != -ECANCELED)
-        && !future->is_read) {
-        future->refs = 1; /* the handler may look at it, and not keep it */
+        && (future->bits & KOLK__FUTURE_READ) == 0) {
+        /* The handler may look at it, and not keep it. */
+        future->bits += KOLK__FUTURE_REF;
         future_report_unread(future);
     }
-    if (future->kind == KOLK__FUTURE_TASK) {
+    if (kolk__future_is_task(future)) {
         if (KOLK_UNLIKELY(future->obituary != NULL)) {
             kolk__sys.free(future->obituary);
         }
@@ -132,7 +132,11 @@ future_free(kolk_future *future)
 void
 kolk_future_unref(kolk_future *future)
 {
-    if (future != NULL && --future->refs == 0) {
+    if (future == NULL) {
+        return;
+    }
+    future->bits -= KOLK__FUTURE_REF;
+    if (future->bits < KOLK__FUTURE_REF) {
         future_free(future);
     }
 }
@@ -146,7 +150,7 @@ kolk__future_finish(kolk_future *future, int result)
     kolk_link *waiters = &future->waiters;
 
     future->result = result;
-    future->is_done = true;
+    future->bits |= KOLK__FUTURE_DONE;
     while (!kolk__ring_is_empty(waiters)) {
         kolk_call *call = (kolk_call *)waiters->next;
 
@@ -167,10 +171,10 @@ kolk_future_set_result(kolk_future *future, int result, void *value)
     if (err < 0) {
         return err;
     }
-    if (future->kind == KOLK__FUTURE_TASK) {
+    if (kolk__future_is_task(future)) {
         return kolk__misuse(future->loop, "setting the result of a task");
     }
-    if (future->is_done) {
+    if (kolk__future_is_done(future)) {
         return -EALREADY;
     }
     future->value = value;
@@ -183,7 +187,7 @@ kolk_future_set_result_threadsafe(kolk_future *future, int result, void *value)
 {
     int open = PLAIN_OPEN;
 
-    if (future->kind == KOLK__FUTURE_TASK) {
+    if (kolk__future_is_task(future)) {
         return -KOLK_EMISUSE;
     }
     struct future_plain *plain = future_plain_of(future);
@@ -202,10 +206,10 @@ kolk_future_set_result_threadsafe(kolk_future *future, int result, void *value)
 int
 kolk_future_cancel(kolk_future *future)
 {
-    if (future->is_done) {
+    if (kolk__future_is_done(future)) {
         return 0;
     }
-    if (future->kind == KOLK__FUTURE_TASK) {
+    if (kolk__future_is_task(future)) {
         return kolk_task_cancel(future);
     }
     int err = kolk__loop_check(future->loop, "kolk_future_cancel()");
@@ -219,30 +223,32 @@ kolk_future_cancel(kolk_future *future)
 bool
 kolk_future_is_done(const kolk_future *future)
 {
-    return future->is_done;
+    return kolk__future_is_done(future);
 }
 
 bool
 kolk_future_is_cancelled(const kolk_future *future)
 {
-    return future->is_done && future->result == -ECANCELED;
+    return kolk__future_is_done(future) && future->result == -ECANCELED;
 }
 
 int
 kolk_future_result(kolk_future *future)
 {
-    if (!future->is_done) {
+    if (!kolk__future_is_done(future)) {
         return -EAGAIN;
     }
-    future->is_read = true;
+    future->bits |= KOLK__FUTURE_READ;
     return future->result;
 }
 
 void *
 kolk_future_value(const kolk_future *future)
 {
-    return future->kind == KOLK__FUTURE_PLAIN && future->is_done ? future->value
-                                                                 : NULL;
+    return (future->bits & (KOLK__FUTURE_TASK | KOLK__FUTURE_DONE))
+                   == KOLK__FUTURE_DONE
+               ? future->value
+               : NULL;
 }
 
 kolk_loop *
@@ -257,7 +263,7 @@ kolk_future_add_done_callback(kolk_future *future, kolk_call *call)
     if (kolk_call_is_pending(call)) {
         return -EALREADY;
     }
-    if (future->is_done) {
+    if (kolk__future_is_done(future)) {
         kolk__ready_push(future->loop, call);
     } else {
         kolk__call_link(&future->waiters, call);
@@ -270,7 +276,7 @@ kolk_future_add_done_callback(kolk_future *future, kolk_call *call)
 static const char *
 future_reason(const kolk_future *future)
 {
-    return future->kind == KOLK__FUTURE_TASK ? "task" : "future";
+    return kolk__future_is_task(future) ? "task" : "future";
 }
 
 /* The current coroutine if it may wait for `future`. */
@@ -295,7 +301,7 @@ kolk_join(kolk_future *future)
     if (KOLK_UNLIKELY(coro == NULL)) {
         return -KOLK_EMISUSE;
     }
-    if (future->is_done) {
+    if (kolk__future_is_done(future)) {
         return 0;
     }
     if (KOLK_UNLIKELY(coro->is_cancelled)) {
@@ -320,14 +326,14 @@ kolk_await(kolk_future *future)
     if (KOLK_UNLIKELY(coro == NULL)) {
         return -KOLK_EMISUSE;
     }
-    if (!future->is_done && coro->is_cancelled) {
+    if (!kolk__future_is_done(future) && coro->is_cancelled) {
         kolk__cancel_seen(coro);
         (void)kolk_future_cancel(future);
-        if (!future->is_done) {
+        if (!kolk__future_is_done(future)) {
             kolk__call_link(&future->waiters, &coro->call);
             (void)kolk__park(coro, future_reason(future), NULL, NULL);
         }
-    } else if (!future->is_done) {
+    } else if (!kolk__future_is_done(future)) {
         kolk__call_link(&future->waiters, &coro->call);
         (void)kolk__park(coro, future_reason(future), future_await_interrupt,
                          future);

@@ -47,8 +47,9 @@ gather_is_over(kolk_future *const futures[], size_t n, kolk_wait_mode mode,
     size_t done = 0;
 
     for (size_t i = 0; i < n; i++) {
-        done += futures[i]->is_done;
-        if (futures[i]->is_done && futures[i]->result < 0 && *failed == NULL) {
+        done += kolk__future_is_done(futures[i]);
+        if (kolk__future_is_done(futures[i]) && futures[i]->result < 0
+            && *failed == NULL) {
             *failed = futures[i];
         }
     }
@@ -156,7 +157,7 @@ gather_new(kolk__coro *coro, kolk_future *const futures[], size_t n,
     size_t pending = 0;
 
     for (size_t i = 0; i < n; i++) {
-        pending += !futures[i]->is_done;
+        pending += !kolk__future_is_done(futures[i]);
     }
     struct gather *gather =
         kolk__sys.malloc(sizeof *gather + pending * sizeof gather->children[0]);
@@ -170,7 +171,7 @@ gather_new(kolk__coro *coro, kolk_future *const futures[], size_t n,
                               .pending = pending};
     kolk_timer_init(&gather->timer, gather_expire, NULL);
     for (size_t i = 0, next = 0; i < n; i++) {
-        if (!futures[i]->is_done) {
+        if (!kolk__future_is_done(futures[i])) {
             struct gather_child *child = &gather->children[next++];
 
             *child =
@@ -297,7 +298,7 @@ kolk_wait(kolk_future *const futures[], size_t n, kolk_wait_mode mode,
         }
     }
     for (size_t i = 0; i < n; i++) {
-        done += futures[i]->is_done;
+        done += kolk__future_is_done(futures[i]);
     }
     return done;
 }

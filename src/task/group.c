@@ -62,12 +62,13 @@ kolk_group_spawn_at(const char *site, kolk_group *group,
     if (group->scope.requested) {
         return -ECANCELED;
     }
-    int err = kolk_spawn_at(site, group->scope.task->loop, options, fn, arg,
-                            &task);
+    int err =
+        kolk_spawn_at(site, group->scope.task->loop, options, fn, arg, &task);
     if (err < 0) {
         return err;
     }
-    if (!task->is_done) { /* else it was eager, and has come to its end */
+    if (!kolk__future_is_done(
+            task)) { /* else it was eager, and has come to its end */
         task->coro->group = group;
         kolk__ring_push(&group->children, &task->coro->sibling);
         group->running++;

@@ -60,10 +60,8 @@ kolk__record_new(kolk_loop *loop)
     kolk__ring_init(&task->waiters);
     task->loop = loop;
     task->result = 0;
-    task->refs = 1; /* the running coroutine's */
-    task->kind = KOLK__FUTURE_TASK;
-    task->is_done = false;
-    task->is_read = false;
+    /* The reference is the running coroutine's. */
+    task->bits = KOLK__FUTURE_TASK | KOLK__FUTURE_REF;
     kolk__loop_ref(loop);
     return task;
 }

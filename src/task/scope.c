@@ -80,11 +80,11 @@ cancel_coro(kolk_task *task, const char *what, int *answer)
     if (*answer < 0) {
         return NULL;
     }
-    if (task->kind != KOLK__FUTURE_TASK) {
+    if (!kolk__future_is_task(task)) {
         *answer = kolk__misuse(task->loop, what);
         return NULL;
     }
-    return task->is_done ? NULL : task->coro;
+    return kolk__future_is_done(task) ? NULL : task->coro;
 }
 
 int
@@ -120,7 +120,7 @@ kolk_task_uncancel(kolk_task *task)
 int
 kolk_task_cancelling(const kolk_task *task)
 {
-    bool is_live = task->kind == KOLK__FUTURE_TASK && !task->is_done;
+    bool is_live = kolk__future_is_live_task(task);
 
     return is_live ? task->coro->cancels : 0;
 }

@@ -354,10 +354,10 @@ kolk__coro_name(kolk__coro *coro)
 const char *
 kolk_task_name(const kolk_task *task)
 {
-    if (task->kind != KOLK__FUTURE_TASK) {
+    if (!kolk__future_is_task(task)) {
         return "";
     }
-    if (!task->is_done) {
+    if (!kolk__future_is_done(task)) {
         return kolk__coro_name(task->coro);
     }
     return task->obituary != NULL ? task->obituary->name : "";
@@ -366,7 +366,7 @@ kolk_task_name(const kolk_task *task)
 void
 kolk_task_set_name(kolk_task *task, const char *name)
 {
-    if (task->kind == KOLK__FUTURE_TASK && !task->is_done) {
+    if (kolk__future_is_live_task(task)) {
         (void)snprintf(task->coro->name, sizeof task->coro->name, "%s", name);
     }
 }
@@ -374,10 +374,10 @@ kolk_task_set_name(kolk_task *task, const char *name)
 const char *
 kolk_task_site(const kolk_task *task)
 {
-    if (task->kind != KOLK__FUTURE_TASK) {
+    if (!kolk__future_is_task(task)) {
         return "";
     }
-    if (!task->is_done) {
+    if (!kolk__future_is_done(task)) {
         return task->coro->site;
     }
     return task->obituary != NULL ? task->obituary->site : "";
@@ -386,7 +386,7 @@ kolk_task_site(const kolk_task *task)
 const char *
 kolk_task_waits_for(const kolk_task *task)
 {
-    bool waits = task->kind == KOLK__FUTURE_TASK && !task->is_done
+    bool waits = kolk__future_is_live_task(task)
                  && task->coro->state == KOLK__CORO_PARKED;
 
     return waits ? task->coro->reason : "";

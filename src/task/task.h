@@ -23,27 +23,48 @@
 
 typedef struct kolk__coro kolk__coro;
 
+/* kolk_future.bits. Whole words by hand, because a compiler's bit-fields mix
+ * accesses of different widths, which stalls the processor. */
 enum {
-    KOLK__FUTURE_PLAIN,
-    KOLK__FUTURE_TASK,
+    KOLK__FUTURE_DONE = 1,
+    KOLK__FUTURE_READ = 2, /* an error needs no report any more */
+    KOLK__FUTURE_TASK = 4, /* else plain */
+    KOLK__FUTURE_REF = 8,  /* one reference; the rest of the word counts */
 };
 
 struct kolk_future {
     kolk_link waiters; /* calls to queue when it is done */
     kolk_loop *loop;   /* holds a reference */
     union {
-        void *value;       /* plain, done */
-        kolk__coro *coro;  /* a task that has not ended */
+        void *value;                     /* plain, done */
+        kolk__coro *coro;                /* a task that has not ended */
         struct kolk__obituary *obituary; /* one that has; may be NULL */
     };
     int result;
-    unsigned refs : 29;
-    unsigned kind : 1;
-    unsigned is_done : 1;
-    unsigned is_read : 1; /* an error needs no report any more */
+    uint32_t bits; /* KOLK__FUTURE_..., and the references above them */
 };
 _Static_assert(sizeof(kolk_future) == 40 || sizeof(void *) != 8,
                "a million tasks pay for each byte of it");
+
+static inline bool
+kolk__future_is_done(const kolk_future *future)
+{
+    return (future->bits & KOLK__FUTURE_DONE) != 0;
+}
+
+static inline bool
+kolk__future_is_task(const kolk_future *future)
+{
+    return (future->bits & KOLK__FUTURE_TASK) != 0;
+}
+
+/* A task that has not ended: its coroutine is there. */
+static inline bool
+kolk__future_is_live_task(const kolk_future *future)
+{
+    return (future->bits & (KOLK__FUTURE_TASK | KOLK__FUTURE_DONE))
+           == KOLK__FUTURE_TASK;
+}
 
 /* What is kept of a task that failed: who it was. */
 struct kolk__obituary {
@@ -79,13 +100,13 @@ struct kolk__coro {
     bool is_cancelled; /* a request is to be seen here and now */
 
     /* the wait: park.c */
-    const char *reason; /* static */
+    const char *reason;            /* static */
     kolk__interrupt_fn *interrupt; /* NULL: uninterruptible */
     void *object;                  /* the interrupt's */
 
     /* requests to cancel: scope.c */
-    kolk_scope *scope; /* innermost */
-    int cancels;       /* kolk_task_cancel() less kolk_task_uncancel() */
+    kolk_scope *scope;    /* innermost */
+    int cancels;          /* kolk_task_cancel() less kolk_task_uncancel() */
     unsigned steps_ahead; /* awaited calls in this step that did not wait */
 
     /* the task: task.c */
@@ -94,9 +115,9 @@ struct kolk__coro {
     void *arg;
     kolk__coro *eager_parent; /* goes on when this one first waits */
     struct kolk__context *context;
-    kolk_link all; /* in kolk__task_state.all */
+    kolk_link all;     /* in kolk__task_state.all */
     kolk_group *group; /* whose child it is, or NULL */
-    kolk_link sibling;        /* in group->children */
+    kolk_link sibling; /* in group->children */
     uint64_t id;
     size_t stack_size; /* as it was taken with; 0: the pool's */
     char *stack_end;
@@ -113,7 +134,7 @@ typedef struct kolk__task_state {
     struct kolk__context *context; /* the loop's own values */
     kolk_future *free_records;
     struct kolk__record_chunk *chunks;
-    unsigned eager; /* first steps inside their parents' */
+    unsigned eager;    /* first steps inside their parents' */
     kolk__fiber fiber; /* of the loop's own stack */
 } kolk__task_state;
 
