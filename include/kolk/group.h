@@ -25,8 +25,9 @@ typedef struct kolk_group {
     /* private to group.c */
     kolk_link children;
     size_t running;
-    int error;       /* the first failure, 0 before */
-    bool is_waiting; /* the parent waits for the children */
+    int error;         /* the first failure, 0 before */
+    bool is_waiting;   /* the parent waits for the children */
+    bool is_cancelled; /* the children have been asked to end, once */
     void *reserved[2];
 } kolk_group;
 

@@ -22,6 +22,10 @@ group_cancel_children(kolk_group *group)
 {
     kolk_link *link = group->children.next;
 
+    if (group->is_cancelled) {
+        return;
+    }
+    group->is_cancelled = true;
     while (link != &group->children) {
         kolk__coro *child = KOLK_CONTAINER_OF(link, kolk__coro, sibling);
 
@@ -37,6 +41,7 @@ kolk_group_begin_at(const char *site, kolk_group *group)
     group->running = 0;
     group->error = 0;
     group->is_waiting = false;
+    group->is_cancelled = false;
     return kolk__scope_begin(&group->scope, KOLK__SCOPE_GROUP, site,
                              "kolk_group_begin() outside a task");
 }
@@ -112,7 +117,9 @@ kolk__group_child_ended(kolk__coro *coro)
     kolk__group_count_result(group, coro->task);
     if (group->running == 0 && group->is_waiting) {
         group->is_waiting = false;
-        kolk__wake(group_parent(group), 0);
+        kolk__coro *parent = group_parent(group);
+        bool is_outer = kolk__cancel_is_outer(&group->scope, parent);
+        kolk__wake(parent, is_outer ? -ECANCELED : 0);
     }
 }
 
@@ -137,25 +144,26 @@ group_interrupt(kolk__coro *coro)
     group_cancel_children(coro->object);
 }
 
-/* Waits for the children. Returns whether a request from outside came. */
-static bool
+/* Waits for the children. Returns -ECANCELED if a request from outside came
+ * while there were any, else 0. */
+static int
 group_wait(kolk_group *group, kolk__coro *coro)
 {
-    bool is_cancelled = coro->is_cancelled && group->running > 0
-                        && kolk__cancel_is_outer(&group->scope, coro);
+    int err = 0;
 
-    if (is_cancelled) {
-        kolk__cancel_seen(coro);
+    if (group->running > 0 && coro->is_cancelled
+        && kolk__cancel_is_outer(&group->scope, coro)) {
+        err = kolk__wait_refused(coro);
         group_cancel_children(group);
     }
     while (group->running > 0) {
         group->is_waiting = true;
-        (void)kolk__park(coro, "task group",
-                         coro->is_cancelled ? NULL : group_interrupt, group);
+        int woken =
+            kolk__park(coro, "task group",
+                       coro->is_cancelled ? NULL : group_interrupt, group);
+        err = err < 0 ? err : woken;
     }
-    return is_cancelled
-           || (coro->is_cancelled
-               && kolk__cancel_is_outer(&group->scope, coro));
+    return err;
 }
 
 int
@@ -174,20 +182,17 @@ kolk_group_end(kolk_group *group, int result)
     if (result < 0) {
         group_cancel_children(group);
     }
-    bool had_children = group->running > 0;
-    bool is_cancelled = group_wait(group, coro) && had_children;
-    bool was_asked = group->scope.requested;
+    int err = group_wait(group, coro);
+    bool was_asked =
+        group->scope.requested && !kolk__cancel_is_outer(&group->scope, coro);
     (void)kolk__scope_end(&group->scope, "kolk_group_end()"); /* checked */
     if (group->error < 0) {
         return group->error;
     }
-    if (is_cancelled && result >= 0) {
-        return -ECANCELED;
+    if (result >= 0) {
+        return err < 0 ? err : result;
     }
-    if (result == -ECANCELED && was_asked && !is_cancelled) {
-        return 0;
-    }
-    return result;
+    return result == -ECANCELED && was_asked ? 0 : result;
 }
 
 void
