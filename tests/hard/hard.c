@@ -154,6 +154,7 @@ main(int argc, char **argv)
         (void)fprintf(stderr, "usage: hard PROGRAM TEST\n");
         return 2;
     }
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     int status = hard_run(argv, "count");
     if (status != 0) {
         return status < 0 ? 1 : status;
