@@ -79,7 +79,8 @@ stack_round(size_t size, size_t page)
     return (size + page - 1) & ~(page - 1);
 }
 
-/* What `size` as the user gave it comes to; 0 if it is beyond all bounds. */
+/* What `size` as the user gave it comes to. Beyond all bounds it is something
+ * that cannot be mapped. */
 static size_t
 stack_size_of(const kolk__stacks *stacks, size_t size)
 {
@@ -88,9 +89,8 @@ stack_size_of(const kolk__stacks *stacks, size_t size)
     }
     if (size < KOLK__STACK_MIN) {
         size = KOLK__STACK_MIN;
-    }
-    if (size > SIZE_MAX / 2) {
-        return 0;
+    } else if (size > SIZE_MAX / 2) {
+        size = SIZE_MAX / 2;
     }
     size = stack_round(size, stacks->page);
     return size < 2 * stacks->page ? 2 * stacks->page : size;
@@ -99,7 +99,7 @@ stack_size_of(const kolk__stacks *stacks, size_t size)
 static char *
 stack_limit(const kolk__stacks *stacks, const char *end)
 {
-    return (char *)stack_round((uintptr_t)end + 1, stacks->page);
+    return (char *)end + (stacks->page - (uintptr_t)end % stacks->page);
 }
 
 static struct stack_cell *
@@ -263,7 +263,7 @@ stack_chill(kolk__stacks *stacks, struct stack_cell *cell)
 static struct stack_cell *
 stack_open_alone(kolk__stacks *stacks, size_t size)
 {
-    char *base = size == 0 ? NULL : stack_map(size);
+    char *base = stack_map(size);
 
     if (base == NULL) {
         return NULL;

@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { PLACE_STACK = 32 * 1024 };
+
 static struct {
     kolk__stacks *stacks;
     char *end;
@@ -64,7 +66,7 @@ overflow_now(void)
 {
     char *bottom;
 
-    if (kolk__stacks_open(32 * 1024, &place.stacks) < 0) {
+    if (kolk__stacks_open(PLACE_STACK, &place.stacks) < 0) {
         _exit(9);
     }
     place.end = kolk__stack_take(place.stacks, 0, &bottom);

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SIZE = 128 * 1024, GUARD_INSTALL = 102 };
+enum { SIZE = 128 * 1024, SMALL = 64 * 1024, GUARD_INSTALL = 102 };
 
 /* What a test replaces in the table, and how often it was called. */
 static struct {
@@ -174,13 +174,13 @@ TEST_ONCE(stacks_of_another_size_are_unmapped_at_once)
     kolk__stacks *stacks = stacks_open(SIZE);
     char *ends[10];
 
-    CHECK(!kolk__stack_is_kept(stacks, 64 * 1024));
+    CHECK(!kolk__stack_is_kept(stacks, SMALL));
     CHECK(kolk__stack_is_kept(stacks, SIZE));
     for (int i = 0; i < 10; i++) {
-        ends[i] = stack_take(stacks, 64 * 1024);
+        ends[i] = stack_take(stacks, SMALL);
     }
     for (int i = 0; i < 9; i++) {
-        kolk__stack_give(stacks, ends[i], 64 * 1024);
+        kolk__stack_give(stacks, ends[i], SMALL);
         CHECK(is_deadly(ends[i] - 8));
     }
     /* The last one goes with its pool. */
@@ -190,7 +190,7 @@ TEST_ONCE(stacks_of_another_size_are_unmapped_at_once)
 
 TEST_ONCE(the_page_below_a_stack_cannot_be_touched)
 {
-    static const size_t sizes[] = {0, 64 * 1024};
+    static const size_t sizes[] = {0, SMALL};
     kolk__stacks *stacks = stacks_open(SIZE);
 
     for (int i = 0; i < 2; i++) {
@@ -401,9 +401,9 @@ TEST_ONCE(guards_by_mprotect_are_counted_back_when_unmapped)
         while (count < 20000 && kolk__stack_take(stacks, 0, NULL) != NULL) {
             count++;
         }
-        char *alone = kolk__stack_take(stacks, 64 * 1024, NULL);
+        char *alone = kolk__stack_take(stacks, SMALL, NULL);
         if (alone != NULL) {
-            kolk__stack_give(stacks, alone, 64 * 1024);
+            kolk__stack_give(stacks, alone, SMALL);
         }
         kolk__stacks_close(stacks);
         CHECK_INT(count, 20000);
@@ -433,7 +433,7 @@ TEST_ONCE(beyond_a_bound_free_stacks_give_their_memory_back)
         kolk__stack_give(stacks, ends[i], 0);
     }
     /* 1000 is 15 slabs and a part of one that was never used up. */
-    CHECK_INT(fake.unmapped, 16 * 64 * SIZE);
+    CHECK_INT(fake.unmapped, (size_t)16 * 64 * SIZE);
     char *kept = ends[KOLK__STACKS_KEPT - 1];
     free(ends);
     CHECK_PTR(kolk__stack_take(stacks, 0, NULL), kept);
@@ -480,8 +480,8 @@ TEST_ONCE(without_memory_there_is_no_stack_and_then_there_is)
     fake_install(NULL, -1);
     kolk__sys.mmap = mmap_refused;
     CHECK_PTR(kolk__stack_take(stacks, 0, NULL), NULL);
-    CHECK_PTR(kolk__stack_take(stacks, 64 * 1024, NULL), NULL);
+    CHECK_PTR(kolk__stack_take(stacks, SMALL, NULL), NULL);
     kolk__sys.mmap = fake.real.mmap;
     CHECK(kolk__stack_take(stacks, 0, NULL) != NULL);
-    CHECK(kolk__stack_take(stacks, 64 * 1024, NULL) != NULL);
+    CHECK(kolk__stack_take(stacks, SMALL, NULL) != NULL);
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unwind.h>
 
+enum { PAIR_STACK = 128 * 1024, DEEP_STEP = 112 };
+
 /* Two sides: the test's own stack and one coroutine. */
 static struct {
     kolk__stacks *stacks;
@@ -59,7 +61,7 @@ pair_end(void)
 static void
 pair_open(void (*entry)(void *arg), void *arg)
 {
-    CHECK_OK(kolk__stacks_open(128 * 1024, &pair.stacks));
+    CHECK_OK(kolk__stacks_open(PAIR_STACK, &pair.stacks));
     test_later(pair_close, NULL);
     pair.end = kolk__stack_take(pair.stacks, 0, &pair.bottom);
     CHECK(pair.end != NULL);
@@ -383,7 +385,8 @@ TEST_ONCE(a_stack_can_be_used_again_after_an_end_in_the_middle)
             char *end = kolk__stack_take(pair.stacks, 0, &pair.bottom);
             CHECK_PTR(end, pair.end);
             kolk__fiber_init(&pair.coro_fiber, pair.bottom, end);
-            pair.coro = kolk__switch_prepare(end - i * 112, deep_run, &rounds);
+            pair.coro = kolk__switch_prepare(end - (ptrdiff_t)i * DEEP_STEP,
+                                             deep_run, &rounds);
         }
         for (int j = 0; j < 4; j++) {
             pair_to_coro();
