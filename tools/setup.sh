@@ -11,8 +11,8 @@
 set -euo pipefail
 
 build="gcc libc6-dev make cmake ninja-build pkg-config liburing-dev"
-test="$build libcmocka-dev"
-check="g++ clang clang-tidy clang-format libclang-rt-dev valgrind gdb
+test="$build libcmocka-dev gdb curl"
+check="g++ clang clang-tidy clang-format libclang-rt-dev valgrind
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools"
 bench="libuv1-dev libev-dev"
 docs="python3-sphinx"
