@@ -61,6 +61,9 @@ run_there_done(kolk_call *call)
     kolk_task *task = there->task;
     int result = kolk_future_result(task);
 
+    if (result == -ECANCELED && task->loop->closing) {
+        result = -ESHUTDOWN; /* it is the closing that has cancelled it */
+    }
     kolk_future_unref(task);
     run_there_finish(there, result);
 }
