@@ -23,7 +23,8 @@ extern "C" {
 #endif
 
 typedef enum kolk_backend {
-    KOLK_BACKEND_DEFAULT, /* as KOLK_BACKEND in the environment says, or epoll */
+    KOLK_BACKEND_DEFAULT, /* as KOLK_BACKEND in the environment says, or epoll
+                           */
     KOLK_BACKEND_EPOLL,
     KOLK_BACKEND_URING, /* operations by io_uring, or epoll if it is refused */
 } kolk_backend;
@@ -36,8 +37,8 @@ typedef enum kolk_switch {
 
 typedef struct kolk_loop_options {
     kolk_backend backend;
-    kolk_switch debug;     /* kolk/debug.h; default: KOLK_DEBUG=1 is on */
-    size_t stack_size;     /* of tasks, bytes; 0: 128 KiB */
+    kolk_switch debug; /* kolk/debug.h; default: KOLK_DEBUG=1 is on */
+    size_t stack_size; /* of tasks, bytes; 0: 128 KiB */
 } kolk_loop_options;
 
 /* A loop, yours to close; `options` may be NULL. Returns 0; -ENOMEM, -EMFILE,
@@ -84,7 +85,8 @@ KOLK_API KOLK_MUST_CHECK int kolk_loop_fileno(kolk_loop *loop);
 KOLK_API void kolk_loop_stop(kolk_loop *loop);
 
 /* Ends the innermost run after the callback or step that runs now; the rest of
- * the turn stays queued, in order. No-op outside of a run. */
+ * the turn stays queued, in order. From a hook, a clock or the error handler:
+ * before the next one. No-op outside of a run. */
 KOLK_API void kolk_loop_break(kolk_loop *loop);
 
 /* Does `loop` run, in any thread? Thread-safe. */

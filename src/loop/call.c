@@ -78,6 +78,7 @@ kolk_turn_end(kolk_loop *loop, kolk_call *call)
     if (kolk_call_is_pending(call)) {
         return -EALREADY;
     }
+    call->turn = loop->turn_ends;
     kolk__call_link(&loop->turn_end, call);
     if (KOLK_UNLIKELY(loop->guest_idle)) {
         kolk__guest_update(loop);

@@ -136,19 +136,38 @@ kolk__inbox_sleep(kolk_inbox *inbox)
     return true;
 }
 
-/* The ring's calls belong to this thread from here on. */
+/* In a child of the loop's process, a thread that does not exist there may
+ * have the lock; and nobody else can touch the inbox. */
+static void
+inbox_lock(kolk_inbox *inbox)
+{
+    if (inbox->generation == kolk__generation) {
+        pthread_mutex_lock(&inbox->lock);
+    }
+}
+
+static void
+inbox_unlock(kolk_inbox *inbox)
+{
+    if (inbox->generation == kolk__generation) {
+        pthread_mutex_unlock(&inbox->lock);
+    }
+}
+
+/* The calls belong to this thread from here on, and are in `ring`. */
 static void
 inbox_take(kolk_inbox *inbox, kolk_link *ring)
 {
-    pthread_mutex_lock(&inbox->lock);
+    inbox_lock(inbox);
     atomic_store(&inbox->full, false);
-    kolk__ring_splice(ring, &inbox->calls);
-    for (kolk_link *link = ring->next; link != ring; link = link->next) {
+    for (kolk_link *link = inbox->calls.next; link != &inbox->calls;
+         link = link->next) {
         kolk_call *call = KOLK_CONTAINER_OF(link, kolk_call, link);
 
         __atomic_store_n(&call->state, KOLK__CALL_LINKED, __ATOMIC_RELAXED);
     }
-    pthread_mutex_unlock(&inbox->lock);
+    kolk__ring_splice(ring, &inbox->calls);
+    inbox_unlock(inbox);
 }
 
 void
@@ -176,26 +195,20 @@ kolk__inbox_drain_slow(kolk_loop *loop)
 void
 kolk__inbox_cancel(kolk_inbox *inbox, kolk_call *call)
 {
-    pthread_mutex_lock(&inbox->lock);
+    inbox_lock(inbox);
     if (__atomic_load_n(&call->state, __ATOMIC_RELAXED) == KOLK__CALL_INBOX) {
         kolk__call_unlink(call);
     }
-    pthread_mutex_unlock(&inbox->lock);
+    inbox_unlock(inbox);
 }
 
 void
-kolk__inbox_close(kolk_inbox *inbox, kolk_link *ring, bool numbers_only)
+kolk__inbox_close(kolk_inbox *inbox, kolk_link *ring)
 {
-    if (numbers_only) {
-        /* Another thread of the parent may have held the lock. */
-        kolk__ring_splice(ring, &inbox->calls);
-    } else {
-        pthread_mutex_lock(&inbox->lock);
-        inbox->open = false;
-        pthread_mutex_unlock(&inbox->lock);
-        inbox_take(inbox, ring);
-    }
-    kolk_inbox_unref(inbox);
+    inbox_lock(inbox);
+    inbox->open = false;
+    inbox_unlock(inbox);
+    inbox_take(inbox, ring);
 }
 
 int
@@ -203,7 +216,7 @@ kolk__inbox_visit(kolk_inbox *inbox, kolk_visitor *visitor)
 {
     int result = 0;
 
-    pthread_mutex_lock(&inbox->lock);
+    inbox_lock(inbox);
     for (kolk_link *link = inbox->calls.next;
          link != &inbox->calls && result == 0; link = link->next) {
         kolk_call *call = KOLK_CONTAINER_OF(link, kolk_call, link);
@@ -212,6 +225,6 @@ kolk__inbox_visit(kolk_inbox *inbox, kolk_visitor *visitor)
             result = visitor->fn(visitor, KOLK_NODE_CALL, call);
         }
     }
-    pthread_mutex_unlock(&inbox->lock);
+    inbox_unlock(inbox);
     return result;
 }

@@ -109,7 +109,8 @@ struct kolk_loop {
 
     kolk__timers timers;
     kolk_link step_end;
-    kolk_link turn_end;
+    kolk_link turn_end; /* stamped with the ends of turns so far */
+    uint32_t turn_ends;
 
     /* poll: what the kernel is watching */
     kolk__poller *poller;
@@ -331,9 +332,8 @@ bool kolk__inbox_sleep(kolk_inbox *inbox);
 /* The loop is awake, and looks by itself. */
 static inline void kolk__inbox_awake(kolk_inbox *inbox);
 
-/* Nothing can be pushed any more; what is in goes to `ring`. `numbers_only`:
- * in a child of the loop's process. */
-void kolk__inbox_close(kolk_inbox *inbox, kolk_link *ring, bool numbers_only);
+/* Nothing can be pushed any more; what is in goes to `ring`. */
+void kolk__inbox_close(kolk_inbox *inbox, kolk_link *ring);
 
 /* Could any other thread push something? */
 bool kolk__inbox_is_shared(const kolk_inbox *inbox);

@@ -142,22 +142,20 @@ open_tasks_are_done(kolk_loop *loop)
     return !loop->task_ops->cancel_all(loop);
 }
 
-/* Gives back every node that is lent; afterwards nothing can be lent. */
+/* Gives back every node that is lent; afterwards nothing can be lent. What is
+ * not back yet stays where a visit sees it. */
 static void
-open_drop_nodes(kolk_loop *loop, bool numbers_only)
+open_drop_nodes(kolk_loop *loop)
 {
-    kolk_link inbox;
-
-    kolk__ring_init(&inbox);
-    kolk__inbox_close(loop->inbox, &inbox, numbers_only);
+    kolk__inbox_close(loop->inbox, &loop->ready);
     loop->closed = true;
     kolk__calls_drop(&loop->step_end);
     kolk__calls_drop(&loop->turn_end);
     kolk__calls_drop(&loop->ready);
-    kolk__calls_drop(&inbox);
     kolk__timers_drop(loop);
     kolk__poller_close(loop);
     kolk__calls_drop(&loop->ready);
+    kolk_inbox_unref(loop->inbox);
 }
 
 int
@@ -182,7 +180,7 @@ kolk_loop_close(kolk_loop *loop)
     }
     (void)kolk_loop_close_pool(loop, KOLK_NEVER); /* no bound: no error */
     kolk__guest_close(loop);
-    open_drop_nodes(loop, forked);
+    open_drop_nodes(loop);
     kolk__loop_unref(loop);
     return 0;
 }

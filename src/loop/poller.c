@@ -166,6 +166,9 @@ poller_visit_each(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
 int
 kolk__poller_visit(kolk_loop *loop, kolk_visitor *visitor)
 {
+    if (loop->poller == NULL) {
+        return 0; /* the loop is being closed */
+    }
     int result = kolk__descriptor_each(loop, poller_visit_each, visitor);
 
     return result != 0 ? result

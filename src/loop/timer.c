@@ -226,7 +226,6 @@ timers_take_all(kolk__timers *timers, kolk_link *ring)
     while (timers->due != NULL) {
         kolk_timer *timer = kolk__heap_pop(&timers->due);
 
-        timer_set_place(timer, TIMER_NEVER); /* may still be stopped */
         kolk__ring_push(ring, &timer->call.link);
     }
     for (uint32_t i = 0; i <= TIMER_NEVER; i++) {
@@ -360,15 +359,24 @@ kolk__timers_each(kolk_loop *loop, int (*fn)(kolk_timer *timer, void *arg),
     return result;
 }
 
+/* Any pending timer, or NULL. */
+static kolk_timer *
+timers_any(const kolk__timers *timers)
+{
+    uint64_t begin;
+
+    if (timers->due != NULL || timers->count == 0) {
+        return timers->due;
+    }
+    return (kolk_timer *)timers->slots[wheel_first(timers, &begin)].next;
+}
+
 void
 kolk__timers_drop(kolk_loop *loop)
 {
-    kolk_link ring;
+    kolk_timer *timer;
 
-    timers_take_all(&loop->timers, &ring);
-    while (!kolk__ring_is_empty(&ring)) {
-        kolk_timer *timer = (kolk_timer *)ring.next;
-
+    while ((timer = timers_any(&loop->timers)) != NULL) {
         kolk_timer_stop(loop, timer);
         if (timer->dropped != NULL) {
             timer->dropped(timer); /* may free it, and stop others */

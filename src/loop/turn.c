@@ -96,20 +96,20 @@ turn_run(kolk_loop *loop)
     loop->end = outer;
 }
 
+/* What these calls put off in turn has a later stamp, and is the next turn's.
+ * They stay in the loop's ring until they run, so that a visit sees them, and
+ * a run that is broken off leaves them. */
 static void
 turn_run_end(kolk_loop *loop)
 {
-    kolk_link ring;
+    uint32_t last = loop->turn_ends++;
 
-    if (kolk__ring_is_empty(&loop->turn_end)) {
-        return;
-    }
-    /* What these calls put off in turn belongs to the next turn. */
-    kolk__ring_init(&ring);
-    kolk__ring_splice(&ring, &loop->turn_end);
-    while (!kolk__ring_is_empty(&ring)) {
-        kolk_call *call = (kolk_call *)ring.next;
+    while (!kolk__ring_is_empty(&loop->turn_end) && !loop->broken) {
+        kolk_call *call = (kolk_call *)loop->turn_end.next;
 
+        if ((int32_t)(call->turn - last) > 0) {
+            break;
+        }
         kolk__call_unlink(call);
         call->fn(call);
         turn_run_step_end(loop);
@@ -163,7 +163,8 @@ turn_delay(kolk_loop *loop)
         if (loop->debug && loop->task_ops != NULL && turn_is_hopeless(loop)) {
             loop->task_ops->report_deadlock(loop); /* may stop the loop */
         }
-        return loop->stopping || !kolk__ring_is_empty(&loop->ready)
+        return loop->stopping || loop->broken
+                       || !kolk__ring_is_empty(&loop->ready)
                    ? 0
                    : KOLK_NEVER;
     }
@@ -171,7 +172,7 @@ turn_delay(kolk_loop *loop)
     kolk_time delay = clock != NULL && clock->delay != NULL
                           ? clock->delay(clock, deadline)
                           : deadline - kolk__loop_time(loop);
-    return delay > 0 ? delay : 0;
+    return delay > 0 && !loop->broken ? delay : 0; /* the clock may break off */
 }
 
 /* A poll that fails is no reason to stop: timers and calls go on. The pause
@@ -245,10 +246,15 @@ turn_look(kolk_loop *loop, bool may_block)
 void
 kolk__loop_turn(kolk_loop *loop, bool may_block)
 {
+    if (KOLK_UNLIKELY((loop->attention & KOLK__ATTENTION_STEP_END) != 0)) {
+        turn_run_step_end(loop); /* of the step that runs this nested */
+    }
     kolk__inbox_drain(loop);
     turn_look(loop, may_block);
     kolk__inbox_drain(loop);
-    turn_run(loop);
+    if (KOLK_LIKELY(!loop->broken)) {
+        turn_run(loop);
+    }
     if (KOLK_LIKELY(!loop->broken)) {
         turn_run_end(loop);
     }
@@ -292,6 +298,18 @@ turn_enter(kolk_loop *loop, struct turn_outer *outer, bool as_guest)
     return 0;
 }
 
+/* The same for a run that the user asks for. While a closing loop waits for
+ * its jobs, another thread may have the host's lock. */
+static int
+turn_begin(kolk_loop *loop, struct turn_outer *outer, bool as_guest)
+{
+    if (KOLK_UNLIKELY(loop->closing) && loop->runs == 0
+        && loop->generation == kolk__generation) {
+        return -ESHUTDOWN;
+    }
+    return turn_enter(loop, outer, as_guest);
+}
+
 /* Returns 0, or why the run was broken off. */
 static int
 turn_leave(kolk_loop *loop, const struct turn_outer *outer)
@@ -326,7 +344,7 @@ int
 kolk_run_forever(kolk_loop *loop)
 {
     struct turn_outer outer;
-    int err = turn_enter(loop, &outer, false);
+    int err = turn_begin(loop, &outer, false);
 
     if (err < 0) {
         return err;
@@ -341,7 +359,7 @@ int
 kolk_run_once(kolk_loop *loop)
 {
     struct turn_outer outer;
-    int err = turn_enter(loop, &outer, true);
+    int err = turn_begin(loop, &outer, true);
 
     if (err < 0) {
         return err;
