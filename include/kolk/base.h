@@ -36,8 +36,7 @@ extern "C" {
 #define KOLK_VERSION_MINOR 1
 #define KOLK_VERSION_PATCH 0
 #define KOLK_VERSION                                                           \
-    (KOLK_VERSION_MAJOR * 10000 + KOLK_VERSION_MINOR * 100                     \
-     + KOLK_VERSION_PATCH)
+    (KOLK_VERSION_MAJOR * 10000 + KOLK_VERSION_MINOR * 100 + KOLK_VERSION_PATCH)
 
 #define KOLK_API __attribute__((visibility("default")))
 #define KOLK_MUST_CHECK __attribute__((warn_unused_result))

@@ -21,7 +21,8 @@ typedef void kolk_call_fn(kolk_call *call);
 struct kolk_call {
     kolk_link link; /* private */
     kolk_call_fn *fn;
-    kolk_call_fn *dropped; /* runs instead of fn when the loop closes, or NULL */
+    kolk_call_fn
+        *dropped; /* runs instead of fn when the loop closes, or NULL */
 
     /* private to ready.c */
     uint32_t turn;  /* the turn that runs it */

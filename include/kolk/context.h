@@ -17,7 +17,7 @@ extern "C" {
 /* A variable: static memory of yours, compared by address. */
 typedef struct kolk_var {
     const char *name;
-    void *initial;             /* what it is where it was never set */
+    void *initial;              /* what it is where it was never set */
     void (*ref)(void *value);   /* a snapshot keeps `value`; may be NULL */
     void (*unref)(void *value); /* ... and lets it go; may be NULL */
 } kolk_var;

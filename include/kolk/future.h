@@ -36,8 +36,8 @@ KOLK_API void kolk_future_unref(kolk_future *future);
 /* Sets the result of a plain future: `result` >= 0, or a negative error;
  * `value` travels along, for kolk_future_value().
  * Returns 0; -EALREADY if it is done; -KOLK_EMISUSE for a task. */
-KOLK_API KOLK_MUST_CHECK int
-kolk_future_set_result(kolk_future *future, int result, void *value);
+KOLK_API KOLK_MUST_CHECK int kolk_future_set_result(kolk_future *future,
+                                                    int result, void *value);
 
 /* kolk_future_set_result() from any thread: the result is set in the loop's
  * next turn. The caller holds a reference, taken in the loop's thread; the
@@ -45,8 +45,7 @@ kolk_future_set_result(kolk_future *future, int result, void *value);
  * Returns 0; -EALREADY if a thread has set it before; -ESHUTDOWN once the loop
  * is closed; -KOLK_EMISUSE for a task; -KOLK_EFORK. Thread-safe. */
 KOLK_API KOLK_MUST_CHECK int
-kolk_future_set_result_threadsafe(kolk_future *future, int result,
-                                  void *value);
+kolk_future_set_result_threadsafe(kolk_future *future, int result, void *value);
 
 /* Cancels: a plain future ends at once with -ECANCELED, a task gets a request
  * (kolk_task_cancel()). Returns 1 if there was something to cancel, 0 if it

@@ -52,7 +52,8 @@ KOLK_API KOLK_MUST_CHECK int kolk_as_completed_new(kolk_future *const futures[],
 
 /* Waits for the next one that is done: returns 1 and its index in `*index`, 0
  * when all have been handed out.
- * Cancellation: returns -ECANCELED; nothing is lost, the iteration can go on. */
+ * Cancellation: returns -ECANCELED; nothing is lost, the iteration can go on.
+ */
 KOLK_API KOLK_MUST_CHECK int
 kolk_as_completed_next(kolk_as_completed *iteration, size_t *index);
 

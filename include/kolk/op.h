@@ -62,7 +62,8 @@ struct kolk_op {
 KOLK_API void kolk_op_init(kolk_op *op, kolk_op_fn *fn, kolk_op_fn *dropped);
 
 /* Asks that `op` ends soon. Its function still runs, once, with the result of
- * the call if that came first, else with -ECANCELED. A no-op if it has ended. */
+ * the call if that came first, else with -ECANCELED. A no-op if it has ended.
+ */
 KOLK_API void kolk_op_cancel(kolk_loop *loop, kolk_op *op);
 
 /* Has `op` been started, and its function not run yet? */
@@ -140,9 +141,8 @@ KOLK_API void kolk_forget(kolk_loop *loop, int fd);
  * Cancellation: the operation is cancelled, and its buffer taken back before
  * the call returns, uninterruptibly; what completed first is returned. */
 
-KOLK_API KOLK_MUST_CHECK int kolk_connect(int fd,
-                                          const struct sockaddr *address,
-                                          socklen_t size);
+KOLK_API KOLK_MUST_CHECK int
+kolk_connect(int fd, const struct sockaddr *address, socklen_t size);
 KOLK_API KOLK_MUST_CHECK int kolk_accept(int fd, struct sockaddr *address,
                                          socklen_t *size, int flags);
 KOLK_API KOLK_MUST_CHECK int kolk_read(int fd, void *buffer, size_t size);

@@ -65,8 +65,8 @@ KOLK_API KOLK_MUST_CHECK int kolk_op_work(kolk_loop *loop, kolk_op *op,
 KOLK_API KOLK_MUST_CHECK int kolk_to_thread(kolk_work_fn *fn, void *arg);
 
 /* run_in_executor: the same in `pool` (NULL: the default one). */
-KOLK_API KOLK_MUST_CHECK int
-kolk_run_in_pool(kolk_pool *pool, kolk_work_fn *fn, void *arg);
+KOLK_API KOLK_MUST_CHECK int kolk_run_in_pool(kolk_pool *pool, kolk_work_fn *fn,
+                                              void *arg);
 
 /* The same with memory handed over: `free_fn(arg)` runs when the job has ended
  * or will not run, in whichever thread that is, and cancelling returns

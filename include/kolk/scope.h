@@ -51,9 +51,9 @@ typedef struct kolk_shield {
  * (absolute; KOLK_NEVER: no bound until it is rescheduled): past it, waits
  * return -ECANCELED until the scope ends. Returns 0; -KOLK_EMISUSE outside of
  * a task. Never waits. */
-KOLK_API KOLK_MUST_CHECK int
-kolk_timeout_begin_at(const char *site, kolk_timeout *timeout,
-                      kolk_time deadline);
+KOLK_API KOLK_MUST_CHECK int kolk_timeout_begin_at(const char *site,
+                                                   kolk_timeout *timeout,
+                                                   kolk_time deadline);
 #define kolk_timeout_begin(timeout, deadline)                                  \
     kolk_timeout_begin_at(KOLK_HERE, (timeout), (deadline))
 

@@ -30,7 +30,10 @@ typedef struct kolk_lock {
     kolk_task *owner;
 } kolk_lock;
 
-#define KOLK_LOCK_INIT {{{NULL, NULL}}, NULL}
+#define KOLK_LOCK_INIT                                                         \
+    {                                                                          \
+        {{NULL, NULL}}, NULL                                                   \
+    }
 
 /* Waits until the lock is the current task's. Returns 0; -KOLK_EMISUSE if the
  * task holds it already or outside of a task.
@@ -54,7 +57,10 @@ typedef struct kolk_event {
     bool set;
 } kolk_event;
 
-#define KOLK_EVENT_INIT {{{NULL, NULL}}, false}
+#define KOLK_EVENT_INIT                                                        \
+    {                                                                          \
+        {{NULL, NULL}}, false                                                  \
+    }
 
 /* Sets the event and wakes every task that waits for it. Never waits. */
 KOLK_API void kolk_event_set(kolk_event *event);
@@ -75,7 +81,14 @@ typedef struct kolk_condition {
     kolk_waiters waiters;
 } kolk_condition;
 
-#define KOLK_CONDITION_INIT {{{NULL, NULL}}}
+#define KOLK_CONDITION_INIT                                                    \
+    {                                                                          \
+        {                                                                      \
+            {                                                                  \
+                NULL, NULL                                                     \
+            }                                                                  \
+        }                                                                      \
+    }
 
 /* Releases `lock`, waits to be notified, and takes the lock again, whatever
  * the outcome. Test your predicate in a loop. Returns 0; -KOLK_EMISUSE if the
@@ -102,10 +115,16 @@ typedef struct kolk_semaphore {
 } kolk_semaphore;
 
 /* `n` may be taken at once; any number may be released. */
-#define KOLK_SEMAPHORE_INIT(n) {{{NULL, NULL}}, (n), SIZE_MAX}
+#define KOLK_SEMAPHORE_INIT(n)                                                 \
+    {                                                                          \
+        {{NULL, NULL}}, (n), SIZE_MAX                                          \
+    }
 
 /* `n` may be taken at once; releasing more than were taken is misuse. */
-#define KOLK_BOUNDED_SEMAPHORE_INIT(n) {{{NULL, NULL}}, (n), (n)}
+#define KOLK_BOUNDED_SEMAPHORE_INIT(n)                                         \
+    {                                                                          \
+        {{NULL, NULL}}, (n), (n)                                               \
+    }
 
 /* Waits until one can be taken, and takes it. Returns 0.
  * Cancellation: returns -ECANCELED and has taken none. */
@@ -133,7 +152,10 @@ typedef struct kolk_barrier {
 } kolk_barrier;
 
 /* Lets tasks through `n` (at least 1) at a time. */
-#define KOLK_BARRIER_INIT(n) {{{NULL, NULL}}, (n), 0, false}
+#define KOLK_BARRIER_INIT(n)                                                   \
+    {                                                                          \
+        {{NULL, NULL}}, (n), 0, false                                          \
+    }
 
 /* Waits until all the parties have come. Returns a different number from 0 to
  * parties - 1 to each; -KOLK_EBROKEN once the barrier is broken.

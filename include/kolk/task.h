@@ -54,10 +54,10 @@ enum { KOLK_TASK_NAME_MAX = 47 };
  * Returns 0; -ENOMEM, -EAGAIN (no memory for a stack); -EINVAL (a stack of
  * less than 16 KiB); -ESHUTDOWN (the loop is closing); -KOLK_EMISUSE,
  * -KOLK_EFORK. */
-KOLK_API KOLK_MUST_CHECK int
-kolk_spawn_at(const char *site, kolk_loop *loop,
-              const kolk_spawn_options *options, kolk_task_fn *fn, void *arg,
-              kolk_task **out);
+KOLK_API KOLK_MUST_CHECK int kolk_spawn_at(const char *site, kolk_loop *loop,
+                                           const kolk_spawn_options *options,
+                                           kolk_task_fn *fn, void *arg,
+                                           kolk_task **out);
 
 /* On the current loop, with the default options. */
 #define kolk_spawn(fn, arg, out)                                               \
@@ -103,8 +103,8 @@ KOLK_API void kolk_task_detach(kolk_task *task);
 
 /* Requests that `task` ends: its waits return -ECANCELED from now on. Counted.
  * A task that has not begun runs up to its first wait, so that it can let go
- * of what it was given. A task may cancel itself. Returns 1, or 0 if it has ended; -KOLK_EMISUSE for
- * a plain future or from another thread. */
+ * of what it was given. A task may cancel itself. Returns 1, or 0 if it has
+ * ended; -KOLK_EMISUSE for a plain future or from another thread. */
 KOLK_API int kolk_task_cancel(kolk_task *task);
 
 /* Takes one request of kolk_task_cancel() back; returns how many are left. */

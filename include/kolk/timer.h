@@ -20,8 +20,9 @@ typedef void kolk_timer_fn(kolk_timer *timer);
 struct kolk_timer {
     kolk_call call; /* private: its place in the ready queue once due */
     kolk_timer_fn *fn;
-    kolk_timer_fn *dropped; /* runs instead of fn when the loop closes, or NULL */
-    kolk_time deadline;     /* absolute, on kolk_now(loop); read only */
+    kolk_timer_fn
+        *dropped;       /* runs instead of fn when the loop closes, or NULL */
+    kolk_time deadline; /* absolute, on kolk_now(loop); read only */
 
     /* private to timer.c; the call's reserved words are the timer's, too */
     uint64_t seq;      /* start order */

@@ -50,9 +50,8 @@ KOLK_API void kolk_watch_init(kolk_watch *watch, int fd, kolk_watch_fn *fn,
  *
  * Returns 0; -EBADF, -EPERM (a regular file or directory: always ready),
  * -ENOMEM, -ENOSPC; -EINVAL for no events; -KOLK_EMISUSE, -KOLK_EFORK. */
-KOLK_API KOLK_MUST_CHECK int kolk_watch_start(kolk_loop *loop,
-                                              kolk_watch *watch,
-                                              unsigned events);
+KOLK_API KOLK_MUST_CHECK int
+kolk_watch_start(kolk_loop *loop, kolk_watch *watch, unsigned events);
 
 /* Stops `watch`; its function does not run again, even if it was queued. A
  * no-op if it is not started. Cannot fail. */

@@ -36,6 +36,8 @@ TEST_ONCE(an_unknown_backend_is_an_error)
 
 static const kolk_loop_options with_uring = {.backend = KOLK_BACKEND_URING};
 
+#ifdef KOLK_HAVE_URING
+
 /* A byte from one end to the other, which has to wait first. */
 static void
 check_that_it_works(kolk_loop *loop)
@@ -53,7 +55,6 @@ check_that_it_works(kolk_loop *loop)
     kolk_forget(loop, fds[0]);
 }
 
-#ifdef KOLK_HAVE_URING
 
 static int refusal;
 
@@ -205,92 +206,15 @@ TEST_ONCE(a_ring_that_is_busy_is_asked_again)
     CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
 }
 
+#else
+
+TEST_ONCE(without_liburing_epoll_runs_and_says_why)
+{
+    const char *why;
+    kolk_loop *loop = test_loop_open_with(&with_uring);
+
+    CHECK_STR(kolk_loop_backend(loop, &why), "epoll");
+    CHECK_STR(why, "built without liburing");
+}
+
 #endif
-
-/* ---- failing polls ---- */
-
-static int failing_waits;
-static struct kolk__sys failing_real;
-
-static int
-failing_wait(int epfd, struct epoll_event *events, int max, int timeout)
-{
-    if (failing_waits > 0) {
-        failing_waits--;
-        errno = EBADF;
-        return -1;
-    }
-    return failing_real.epoll_wait(epfd, events, max, timeout);
-}
-
-struct complaint {
-    kolk_error_handler handler;
-    int count;
-    int error;
-};
-
-static void
-complaint_note(kolk_error_handler *handler, kolk_loop *loop,
-               const kolk_report *report)
-{
-    struct complaint *complaint =
-        KOLK_CONTAINER_OF(handler, struct complaint, handler);
-
-    (void)loop;
-    complaint->count++;
-    complaint->error = report->error;
-}
-
-TEST_ONCE(a_poll_that_fails_is_reported_and_tried_again)
-{
-    kolk_loop *loop = test_real_loop_open();
-    struct complaint complaint = {.handler.fn = complaint_note};
-    struct test_op op;
-    char byte;
-    int fds[2];
-
-    test_socketpair(fds);
-    test_op_init(&op, loop);
-    CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
-    CHECK_INT(write(fds[1], "x", 1), 1);
-    kolk_loop_set_error_handler(loop, &complaint.handler);
-    failing_real = kolk__sys;
-    failing_waits = 3;
-    kolk__sys.epoll_wait = failing_wait;
-    int result = test_op_wait(&op);
-    kolk__sys = failing_real;
-    kolk_loop_set_error_handler(loop, NULL);
-    CHECK_INT(result, 1);
-    CHECK_INT(complaint.count, 3);
-    CHECK_ERR(complaint.error, -EBADF);
-}
-
-TEST_ONCE(debug_mode_tells_of_a_descriptor_closed_behind_the_loops_back)
-{
-    const kolk_loop_options options = {.debug = KOLK_ON,
-                                       .backend = KOLK_BACKEND_EPOLL};
-    kolk_loop *loop = test_real_loop_open_with(&options);
-    struct complaint complaint = {.handler.fn = complaint_note};
-    struct test_op op;
-    char byte;
-    int fds[2], next[2];
-
-    kolk_loop_set_error_handler(loop, &complaint.handler);
-    test_socketpair(fds);
-    test_op_init(&op, loop);
-    CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
-    CHECK_OK(kolk_run_once(loop));
-    CHECK_INT(write(fds[1], "x", 1), 1);
-    CHECK_INT(test_op_wait(&op), 1);
-    int number = fds[0];
-    test_close(fds[0]);
-    test_socketpair(next);
-    CHECK_INT(next[0], number);
-    CHECK_OK(kolk_op_recv(loop, &op.op, number, &byte, 1, 0));
-    CHECK_OK(kolk_run_once(loop));
-    CHECK_INT(complaint.count, 1);
-    CHECK_INT(write(next[1], "x", 1), 1);
-    CHECK_INT(test_op_wait(&op), 1);
-    CHECK_INT(complaint.count, 1);
-    kolk_loop_set_error_handler(loop, NULL);
-}

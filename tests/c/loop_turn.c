@@ -386,14 +386,6 @@ TEST(loops_open_and_close_without_growth)
     }
 }
 
-TEST(an_unknown_backend_is_an_error)
-{
-    kolk_loop *loop;
-
-    CHECK_INT(setenv("KOLK_BACKEND", "kqueue", 1), 0);
-    CHECK_ERR(kolk_loop_open(NULL, &loop), -EINVAL);
-}
-
 TEST(a_header_of_another_version_is_refused)
 {
     kolk_loop *loop;
