@@ -86,6 +86,9 @@ KOLK_API KOLK_MUST_CHECK int kolk_op_connect(kolk_loop *loop, kolk_op *op,
 KOLK_API KOLK_MUST_CHECK int kolk_op_accept(kolk_loop *loop, kolk_op *op,
                                             int fd, struct sockaddr *address,
                                             socklen_t *size, int flags);
+
+/* MSG_NOSIGNAL is added to the flags of both sends. A write to what nobody
+ * reads any more raises SIGPIPE, as write(2) does. */
 KOLK_API KOLK_MUST_CHECK int kolk_op_read(kolk_loop *loop, kolk_op *op, int fd,
                                           void *buffer, size_t size);
 KOLK_API KOLK_MUST_CHECK int kolk_op_write(kolk_loop *loop, kolk_op *op, int fd,
