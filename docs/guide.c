@@ -116,7 +116,7 @@ static int
 say_goodbye(int fd)
 {
     KOLK_SHIELD(shield);
-    int err = kolk_send(fd, "bye\n", 4, MSG_NOSIGNAL);
+    int err = kolk_send(fd, "bye\n", 4, 0);
     (void)kolk_shield_end(&shield);
     return err;
 }
@@ -195,8 +195,7 @@ echo(void *arg)
 
     while ((got = kolk_recv(*fd, buffer, sizeof buffer, 0)) > 0) {
         for (int sent = 0; sent < got;) {
-            int n = kolk_send(*fd, buffer + sent, (size_t)(got - sent),
-                              MSG_NOSIGNAL);
+            int n = kolk_send(*fd, buffer + sent, (size_t)(got - sent), 0);
             if (n < 0) {
                 got = n;
                 break;
