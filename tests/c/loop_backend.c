@@ -34,14 +34,44 @@ TEST_ONCE(an_unknown_backend_is_an_error)
     CHECK_ERR(kolk_loop_open(NULL, &loop), -EINVAL);
 }
 
-static const kolk_loop_options with_uring = {.backend = KOLK_BACKEND_URING};
+/* ---- failing polls ---- */
 
-#ifdef KOLK_HAVE_URING
+static int failing_waits;
+static struct kolk__sys failing_real;
 
-/* A byte from one end to the other, which has to wait first. */
-static void
-check_that_it_works(kolk_loop *loop)
+static int
+failing_wait(int epfd, struct epoll_event *events, int max, int timeout)
 {
+    if (failing_waits > 0) {
+        failing_waits--;
+        errno = EBADF;
+        return -1;
+    }
+    return failing_real.epoll_wait(epfd, events, max, timeout);
+}
+
+struct complaint {
+    kolk_error_handler handler;
+    int count;
+    int error;
+};
+
+static void
+complaint_note(kolk_error_handler *handler, kolk_loop *loop,
+               const kolk_report *report)
+{
+    struct complaint *complaint =
+        KOLK_CONTAINER_OF(handler, struct complaint, handler);
+
+    (void)loop;
+    complaint->count++;
+    complaint->error = report->error;
+}
+
+TEST_ONCE(a_poll_that_fails_is_reported_and_tried_again)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct complaint complaint = {.handler.fn = complaint_note};
     struct test_op op;
     char byte;
     int fds[2];
@@ -49,172 +79,45 @@ check_that_it_works(kolk_loop *loop)
     test_socketpair(fds);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    kolk_loop_set_error_handler(loop, &complaint.handler);
+    failing_real = kolk__sys;
+    failing_waits = 3;
+    kolk__sys.epoll_wait = failing_wait;
+    int result = test_op_wait(&op);
+    kolk__sys = failing_real;
+    kolk_loop_set_error_handler(loop, NULL);
+    CHECK_INT(result, 1);
+    CHECK_INT(complaint.count, 3);
+    CHECK_ERR(complaint.error, -EBADF);
+}
+
+TEST_ONCE(debug_mode_tells_of_a_descriptor_closed_behind_the_loops_back)
+{
+    const kolk_loop_options options = {.debug = KOLK_ON,
+                                       .backend = KOLK_BACKEND_EPOLL};
+    kolk_loop *loop = test_real_loop_open_with(&options);
+    struct complaint complaint = {.handler.fn = complaint_note};
+    struct test_op op;
+    char byte;
+    int fds[2], next[2];
+
+    kolk_loop_set_error_handler(loop, &complaint.handler);
+    test_socketpair(fds);
+    test_op_init(&op, loop);
+    CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
     CHECK_OK(kolk_run_once(loop));
     CHECK_INT(write(fds[1], "x", 1), 1);
     CHECK_INT(test_op_wait(&op), 1);
-    kolk_forget(loop, fds[0]);
-}
-
-
-static int refusal;
-
-static int
-refuse_ring(unsigned entries, struct io_uring *ring,
-            struct io_uring_params *params)
-{
-    (void)entries, (void)ring, (void)params;
-    return refusal;
-}
-
-static void
-check_refused(int err, const char *expected)
-{
-    kolk_loop *loop = test_real_loop_open_with(&with_uring);
-    struct kolk__sys real = kolk__sys;
-    const char *why;
-
-    refusal = err;
-    kolk__sys.io_uring_queue_init_params = refuse_ring;
-    check_that_it_works(loop);
-    kolk__sys = real;
-    CHECK_STR(kolk_loop_backend(loop, &why), "epoll");
-    CHECK_STR(why, expected);
-}
-
-TEST_ONCE(a_refused_ring_is_silently_epoll)
-{
-    check_refused(-EPERM, "io_uring was refused: EPERM");
-    check_refused(-ENOSYS, "io_uring was refused: ENOSYS");
-    check_refused(-ENOMEM, "io_uring was refused: ENOMEM");
-    check_refused(-EMFILE, "io_uring was refused: EMFILE");
-    check_refused(-EINVAL, "io_uring of this kernel is too old");
-    check_refused(-EIO, "io_uring was refused");
-}
-
-/* ---- a ring that fails later ---- */
-
-static int
-fail_enter(struct io_uring *ring)
-{
-    (void)ring;
-    return -EPERM;
-}
-
-static int
-fail_wait(struct io_uring *ring, unsigned count)
-{
-    (void)ring, (void)count;
-    return -EPERM;
-}
-
-static int
-fail_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
-                  unsigned count, struct __kernel_timespec *timeout,
-                  sigset_t *mask)
-{
-    (void)ring, (void)cqe, (void)count, (void)timeout, (void)mask;
-    return -EPERM;
-}
-
-static void
-fail_ring(void)
-{
-    kolk__sys.io_uring_submit = fail_enter;
-    kolk__sys.io_uring_submit_and_get_events = fail_enter;
-    kolk__sys.io_uring_get_events = fail_enter;
-    kolk__sys.io_uring_submit_and_wait = fail_wait;
-    kolk__sys.io_uring_submit_and_wait_timeout = fail_wait_timeout;
-}
-
-struct listener {
-    kolk_error_handler handler;
-    int reports;
-};
-
-static void
-listener_count(kolk_error_handler *handler, kolk_loop *loop,
-               const kolk_report *report)
-{
-    (void)loop;
-    KOLK_CONTAINER_OF(handler, struct listener, handler)->reports++;
-    CHECK_INT(report->error, -EPERM);
-}
-
-TEST_ONCE(a_ring_that_fails_is_replaced_and_reported_once)
-{
-    kolk_loop *loop = test_real_loop_open_with(&with_uring);
-    struct listener listener = {.handler.fn = listener_count};
-    struct kolk__sys real = kolk__sys;
-    struct test_op first, second;
-    char bytes[8] = "before";
-    int fds[2];
-
-    kolk_loop_set_error_handler(loop, &listener.handler);
-    test_socketpair(fds);
-    test_op_init(&first, loop);
-    test_op_init(&second, loop);
-    CHECK_OK(kolk_op_recv(loop, &first.op, fds[0], bytes, 1, 0));
+    int number = fds[0];
+    test_close(fds[0]);
+    test_socketpair(next);
+    CHECK_INT(next[0], number);
+    CHECK_OK(kolk_op_recv(loop, &op.op, number, &byte, 1, 0));
     CHECK_OK(kolk_run_once(loop));
-    CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
-    CHECK_OK(kolk_op_recv(loop, &second.op, fds[1], bytes, 1, 0));
-    fail_ring();
-    int first_result = test_op_wait(&first);
-    int second_result = test_op_wait(&second);
-    check_that_it_works(loop);
-    CHECK_OK(kolk_run_once(loop));
-    kolk__sys = real;
-    CHECK_ERR(first_result, -EPERM);
-    CHECK_ERR(second_result, -EPERM);
-    CHECK_INT(listener.reports, 1);
-    CHECK_STR(kolk_loop_backend(loop, NULL), "epoll");
-
-    /* The kernel has let go of the buffer. */
-    CHECK_INT(write(fds[1], "x", 1), 1);
-    CHECK_OK(kolk_run_once(loop));
-    CHECK_STR(bytes, "before");
-    CHECK_OK(kolk_op_recv(loop, &first.op, fds[0], bytes, 8, 0));
-    CHECK_INT(test_op_wait(&first), 1);
+    CHECK_INT(complaint.count, 1);
+    CHECK_INT(write(next[1], "x", 1), 1);
+    CHECK_INT(test_op_wait(&op), 1);
+    CHECK_INT(complaint.count, 1);
     kolk_loop_set_error_handler(loop, NULL);
 }
-
-static int busy_times;
-static struct kolk__sys busy_real;
-
-static int
-busy_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
-                  unsigned count, struct __kernel_timespec *timeout,
-                  sigset_t *mask)
-{
-    if (busy_times > 0) {
-        busy_times--;
-        return busy_times % 2 == 0 ? -EAGAIN : -EBUSY;
-    }
-    return busy_real.io_uring_submit_and_wait_timeout(ring, cqe, count, timeout,
-                                                      mask);
-}
-
-TEST_ONCE(a_ring_that_is_busy_is_asked_again)
-{
-    kolk_loop *loop = test_real_loop_open_with(&with_uring);
-
-    busy_real = kolk__sys;
-    busy_times = 6;
-    kolk__sys.io_uring_submit_and_wait_timeout = busy_wait_timeout;
-    check_that_it_works(loop);
-    check_that_it_works(loop);
-    kolk__sys = busy_real;
-    CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
-}
-
-#else
-
-TEST_ONCE(without_liburing_epoll_runs_and_says_why)
-{
-    const char *why;
-    kolk_loop *loop = test_loop_open_with(&with_uring);
-
-    CHECK_STR(kolk_loop_backend(loop, &why), "epoll");
-    CHECK_STR(why, "built without liburing");
-}
-
-#endif

@@ -1,0 +1,180 @@
+/* loop_uring.c - a ring that is refused, that fails, that is busy.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Built where the library has io_uring.
+ */
+#include "op_kit.h"
+
+#include <stdlib.h>
+
+#include "base/sys.h"
+
+static const kolk_loop_options with_uring = {.backend = KOLK_BACKEND_URING};
+
+/* A byte from one end to the other, which has to wait first. */
+static void
+check_that_it_works(kolk_loop *loop)
+{
+    struct test_op op;
+    char byte;
+    int fds[2];
+
+    test_socketpair(fds);
+    test_op_init(&op, loop);
+    CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
+    CHECK_OK(kolk_run_once(loop));
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    CHECK_INT(test_op_wait(&op), 1);
+    kolk_forget(loop, fds[0]);
+}
+
+static int refusal;
+
+static int
+refuse_ring(unsigned entries, struct io_uring *ring,
+            struct io_uring_params *params)
+{
+    (void)entries, (void)ring, (void)params;
+    return refusal;
+}
+
+static void
+check_refused(int err, const char *expected)
+{
+    kolk_loop *loop = test_real_loop_open_with(&with_uring);
+    struct kolk__sys real = kolk__sys;
+    const char *why;
+
+    refusal = err;
+    kolk__sys.io_uring_queue_init_params = refuse_ring;
+    check_that_it_works(loop);
+    kolk__sys = real;
+    CHECK_STR(kolk_loop_backend(loop, &why), "epoll");
+    CHECK_STR(why, expected);
+}
+
+TEST_ONCE(a_refused_ring_is_silently_epoll)
+{
+    check_refused(-EPERM, "io_uring was refused: EPERM");
+    check_refused(-ENOSYS, "io_uring was refused: ENOSYS");
+    check_refused(-ENOMEM, "io_uring was refused: ENOMEM");
+    check_refused(-EMFILE, "io_uring was refused: EMFILE");
+    check_refused(-EINVAL, "io_uring of this kernel is too old");
+    check_refused(-EIO, "io_uring was refused");
+}
+
+/* ---- a ring that fails later ---- */
+
+static int
+fail_enter(struct io_uring *ring)
+{
+    (void)ring;
+    return -EPERM;
+}
+
+static int
+fail_wait(struct io_uring *ring, unsigned count)
+{
+    (void)ring, (void)count;
+    return -EPERM;
+}
+
+static int
+fail_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+                  unsigned count, struct __kernel_timespec *timeout,
+                  sigset_t *mask)
+{
+    (void)ring, (void)cqe, (void)count, (void)timeout, (void)mask;
+    return -EPERM;
+}
+
+static void
+fail_ring(void)
+{
+    kolk__sys.io_uring_submit = fail_enter;
+    kolk__sys.io_uring_submit_and_get_events = fail_enter;
+    kolk__sys.io_uring_get_events = fail_enter;
+    kolk__sys.io_uring_submit_and_wait = fail_wait;
+    kolk__sys.io_uring_submit_and_wait_timeout = fail_wait_timeout;
+}
+
+struct listener {
+    kolk_error_handler handler;
+    int reports;
+};
+
+static void
+listener_count(kolk_error_handler *handler, kolk_loop *loop,
+               const kolk_report *report)
+{
+    (void)loop;
+    KOLK_CONTAINER_OF(handler, struct listener, handler)->reports++;
+    CHECK_INT(report->error, -EPERM);
+}
+
+TEST_ONCE(a_ring_that_fails_is_replaced_and_reported_once)
+{
+    kolk_loop *loop = test_real_loop_open_with(&with_uring);
+    struct listener listener = {.handler.fn = listener_count};
+    struct kolk__sys real = kolk__sys;
+    struct test_op first, second;
+    char bytes[8] = "before";
+    int fds[2];
+
+    kolk_loop_set_error_handler(loop, &listener.handler);
+    test_socketpair(fds);
+    test_op_init(&first, loop);
+    test_op_init(&second, loop);
+    CHECK_OK(kolk_op_recv(loop, &first.op, fds[0], bytes, 1, 0));
+    CHECK_OK(kolk_run_once(loop));
+    CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
+    CHECK_OK(kolk_op_recv(loop, &second.op, fds[1], bytes, 1, 0));
+    fail_ring();
+    int first_result = test_op_wait(&first);
+    int second_result = test_op_wait(&second);
+    check_that_it_works(loop);
+    CHECK_OK(kolk_run_once(loop));
+    kolk__sys = real;
+    CHECK_ERR(first_result, -EPERM);
+    CHECK_ERR(second_result, -EPERM);
+    CHECK_INT(listener.reports, 1);
+    CHECK_STR(kolk_loop_backend(loop, NULL), "epoll");
+
+    /* The kernel has let go of the buffer. */
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    CHECK_OK(kolk_run_once(loop));
+    CHECK_STR(bytes, "before");
+    CHECK_OK(kolk_op_recv(loop, &first.op, fds[0], bytes, 8, 0));
+    CHECK_INT(test_op_wait(&first), 1);
+    kolk_loop_set_error_handler(loop, NULL);
+}
+
+static int busy_times;
+static struct kolk__sys busy_real;
+
+static int
+busy_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+                  unsigned count, struct __kernel_timespec *timeout,
+                  sigset_t *mask)
+{
+    if (busy_times > 0) {
+        busy_times--;
+        return busy_times % 2 == 0 ? -EAGAIN : -EBUSY;
+    }
+    return busy_real.io_uring_submit_and_wait_timeout(ring, cqe, count, timeout,
+                                                      mask);
+}
+
+TEST_ONCE(a_ring_that_is_busy_is_asked_again)
+{
+    kolk_loop *loop = test_real_loop_open_with(&with_uring);
+
+    busy_real = kolk__sys;
+    busy_times = 6;
+    kolk__sys.io_uring_submit_and_wait_timeout = busy_wait_timeout;
+    check_that_it_works(loop);
+    check_that_it_works(loop);
+    kolk__sys = busy_real;
+    CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
+}
