@@ -15,7 +15,7 @@ steps=(format layers docs tidy gcc clang release asan tsan hard valgrind fuzz
 
 # What runs where programs run in an emulator. Valgrind does not see what the
 # kernel writes for io_uring; what starts programs or compilers runs elsewhere.
-emulated="-E ^(kit_selftest|headers|install|example)|[.]uring$"
+emulated="-E ^(kit_selftest|headers|install|example|task_gdb)|[.]uring$"
 
 step_format() { tools/format.sh --check; }
 step_layers() { tools/check_layers.sh; }

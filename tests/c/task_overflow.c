@@ -76,5 +76,5 @@ TEST(nobody_who_did_not_ask_loses_the_signal_handler)
     int status = overflow_in_child("0", text, sizeof text);
 
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
-    CHECK_STR(text, "");
+    CHECK(strstr(text, "the deep one") == NULL); /* an emulator may speak */
 }
