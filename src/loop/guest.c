@@ -139,11 +139,14 @@ guest_set_timer(kolk_loop *loop, struct kolk__guest *guest)
     struct itimerspec when = {0};
     kolk_time deadline = kolk__timers_next(loop);
 
-    if (deadline == guest->deadline && loop->clock == NULL) {
+    /* While work is ready, the host knows already, and a clock that jumps where
+     * the loop would sleep must not be asked. */
+    if (guest->ready_written
+        || (deadline == guest->deadline && loop->clock == NULL)) {
         return;
     }
     if (deadline != KOLK_NEVER) {
-        kolk_time delay = deadline - kolk__loop_time(loop);
+        kolk_time delay = kolk__loop_delay(loop, deadline);
 
         /* Zero would disarm it. */
         delay = delay > 0 ? delay : 1;

@@ -273,6 +273,10 @@ bool kolk__loop_settle(kolk_loop *loop, bool (*done)(kolk_loop *loop));
 /* Reads the loop's clock. */
 kolk_time kolk__loop_time(kolk_loop *loop);
 
+/* How many real nanoseconds to sleep for `deadline`, which is not KOLK_NEVER,
+ * to come; 0 if it has come. */
+kolk_time kolk__loop_delay(kolk_loop *loop, kolk_time deadline);
+
 /* Keeps the loop's memory; the last one to go frees it. */
 static inline void
 kolk__loop_ref(kolk_loop *loop)

@@ -274,6 +274,17 @@ kolk__loop_time(kolk_loop *loop)
 }
 
 kolk_time
+kolk__loop_delay(kolk_loop *loop, kolk_time deadline)
+{
+    kolk_clock *clock = loop->clock;
+    kolk_time delay = clock != NULL && clock->delay != NULL
+                          ? clock->delay(clock, deadline)
+                          : deadline - kolk__loop_time(loop);
+
+    return delay > 0 ? delay : 0;
+}
+
+kolk_time
 kolk_now(kolk_loop *loop)
 {
     if (loop == NULL) {

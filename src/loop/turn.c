@@ -168,11 +168,9 @@ turn_delay(kolk_loop *loop)
                    ? 0
                    : KOLK_NEVER;
     }
-    kolk_clock *clock = loop->clock;
-    kolk_time delay = clock != NULL && clock->delay != NULL
-                          ? clock->delay(clock, deadline)
-                          : deadline - kolk__loop_time(loop);
-    return delay > 0 && !loop->broken ? delay : 0; /* the clock may break off */
+    kolk_time delay = kolk__loop_delay(loop, deadline);
+
+    return loop->broken ? 0 : delay; /* the clock may break off */
 }
 
 /* A poll that fails is no reason to stop: timers and calls go on. The pause
