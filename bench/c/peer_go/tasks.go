@@ -17,6 +17,7 @@ const (
 	locks       = 1000000
 	timerFar    = 30 * time.Second
 	timerSpread = 100 * time.Millisecond
+	timerSoon   = 2 * time.Second // longer than starting them all takes
 )
 
 func yieldRun(tasks, rounds int) int64 {
@@ -132,12 +133,12 @@ func memory(tasks int) {
 	close(never)
 }
 
-// timersStart makes timers due delay to twice delay from now.
-func timersStart(all []*time.Timer, delay time.Duration, fire func()) int64 {
+// timersStart makes timers due delay to delay + spread from now.
+func timersStart(all []*time.Timer, delay, spread time.Duration, fire func()) int64 {
 	state := uint64(1)
 	start := cpu()
 	for i := range all {
-		due := delay + time.Duration(random(&state)%uint64(delay))
+		due := delay + time.Duration(random(&state)%uint64(spread))
 		all[i] = time.AfterFunc(due, fire)
 	}
 	return cpu() - start
@@ -157,13 +158,13 @@ func timers(count int) {
 	never := func() { panic("a stopped timer ran") }
 	var fired sync.WaitGroup
 
-	timersStart(all, timerFar, never)
+	timersStart(all, timerFar, timerFar, never)
 	timersStop(all)
-	print("timer_insert", count, each(timersStart(all, timerFar, never)))
+	print("timer_insert", count, each(timersStart(all, timerFar, timerFar, never)))
 	print("timer_cancel", count, each(timersStop(all)))
 
 	fired.Add(count)
-	timersStart(all, timerSpread, fired.Done)
+	timersStart(all, timerSoon, timerSpread, fired.Done)
 	start := cpu()
 	fired.Wait()
 	print("timer_fire", count, each(cpu()-start))
