@@ -195,6 +195,19 @@ fuzz_cancel(struct fuzz_slot *slot)
     }
 }
 
+/* Lets one holder go on, or all of them. */
+static void
+fuzz_go(uint8_t byte)
+{
+    for (int i = 0; i < MODEL_TASKS; i++) {
+        struct fuzz_slot *slot = &fuzz.slots[i];
+
+        if (slot->task != NULL && (byte >= 128 || byte % MODEL_TASKS == i)) {
+            (void)!kolk_future_set_result(slot->go, 0, NULL); /* or it is */
+        }
+    }
+}
+
 static void
 fuzz_settle(void)
 {
@@ -311,6 +324,15 @@ fuzz_step_others(uint8_t step, uint8_t byte)
         model_set(false);
         kolk_event_clear(&fuzz.event);
         break;
+    case 3:
+        model_release();
+        model_check(kolk_semaphore_release(&fuzz.semaphore) == 0);
+        break;
+    case 4:
+        model_check(kolk_semaphore_try_acquire(&fuzz.semaphore)
+                    == (model.value > 0 ? 0 : -EBUSY));
+        model.value -= model.value > 0;
+        break;
     default:
         model_break(byte >= 128);
         if (byte >= 128) {
@@ -325,7 +347,7 @@ fuzz_step_others(uint8_t step, uint8_t byte)
 static void
 fuzz_step(void)
 {
-    uint8_t step = fuzz_byte() % 18, byte = fuzz_byte();
+    uint8_t step = fuzz_byte() % 20, byte = fuzz_byte();
     struct fuzz_slot *slot = &fuzz.slots[byte % MODEL_TASKS];
 
     if (step < 4) {
@@ -333,17 +355,15 @@ fuzz_step(void)
     } else if (step < 6) {
         fuzz_cancel(slot);
     } else if (step == 6) {
-        if (slot->task != NULL) {
-            (void)!kolk_future_set_result(slot->go, 0, NULL); /* or it is */
-        }
+        fuzz_go(byte);
     } else if (step == 7) {
         model_check(kolk_run_once(fuzz.loop) >= 0);
     } else if (step == 8) {
         fuzz_advance();
-    } else if (step < 13) {
+    } else if (step < 15) {
         fuzz_step_others((uint8_t)(step - 9), byte);
     } else {
-        fuzz_step_queue((uint8_t)(step - 13), byte);
+        fuzz_step_queue((uint8_t)(step - 15), byte);
     }
 }
 
