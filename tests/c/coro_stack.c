@@ -110,7 +110,7 @@ TEST_ONCE(a_stack_has_the_size_asked_for)
         CHECK_INT((uintptr_t)end % 16, 0);
         CHECK_INT((uintptr_t)bottom % page, 0);
         /* The guard and the place on the page are the price. */
-        CHECK((size_t)(end - bottom) + page + 1024 + 32 >= size);
+        CHECK((size_t)(end - bottom) + page + 2048 >= size);
         CHECK((size_t)(end - bottom) < size + page);
         memset(end - 1000, 1, 1000);
         memset(bottom, 1, 1000);
