@@ -16,7 +16,8 @@
 
 enum {
     PLAIN_OPEN,    /* nobody has sent a result from a thread */
-    PLAIN_CLAIMED, /* somebody has */
+    PLAIN_SENT,    /* somebody has, and it keeps the future alive */
+    PLAIN_ARRIVED, /* ... or the loop was closed before */
 };
 
 struct future_plain {
@@ -38,13 +39,16 @@ future_plain_of(kolk_future *future)
 
 /* ---- life ---- */
 
-/* The result that another thread sent has arrived. */
+/* The result that another thread sent has arrived. References are counted in
+ * the loop's thread only, so until here the state stood for one. */
 static void
 future_arrive(kolk_call *call)
 {
     struct future_plain *plain =
         KOLK_CONTAINER_OF(call, struct future_plain, call);
 
+    kolk_future_ref(&plain->future);
+    atomic_store(&plain->claim, PLAIN_ARRIVED);
     /* Set or cancelled on the loop's side meanwhile: that was first. */
     (void)!kolk_future_set_result(&plain->future, plain->result, plain->value);
     kolk_future_unref(&plain->future);
@@ -57,7 +61,17 @@ future_arrive_dropped(kolk_call *call)
     struct future_plain *plain =
         KOLK_CONTAINER_OF(call, struct future_plain, call);
 
+    kolk_future_ref(&plain->future);
+    atomic_store(&plain->claim, PLAIN_ARRIVED);
     kolk_future_unref(&plain->future);
+}
+
+/* Is a result on its way, which will look for the future? */
+static bool
+future_is_expected(kolk_future *future)
+{
+    return !kolk__future_is_task(future)
+           && atomic_load(&future_plain_of(future)->claim) == PLAIN_SENT;
 }
 
 int
@@ -136,7 +150,7 @@ kolk_future_unref(kolk_future *future)
         return;
     }
     future->bits -= KOLK__FUTURE_REF;
-    if (future->bits < KOLK__FUTURE_REF) {
+    if (future->bits < KOLK__FUTURE_REF && !future_is_expected(future)) {
         future_free(future);
     }
 }
@@ -191,7 +205,7 @@ kolk_future_set_result_threadsafe(kolk_future *future, int result, void *value)
         return -KOLK_EMISUSE;
     }
     struct future_plain *plain = future_plain_of(future);
-    if (!atomic_compare_exchange_strong(&plain->claim, &open, PLAIN_CLAIMED)) {
+    if (!atomic_compare_exchange_strong(&plain->claim, &open, PLAIN_SENT)) {
         return -EALREADY;
     }
     plain->result = result;

@@ -242,6 +242,32 @@ TEST(a_result_on_its_way_is_let_go_with_the_loop)
 }
 
 static int
+future_let_go_too_early(void *arg)
+{
+    static struct future_call call;
+    kolk_future *future;
+
+    (void)arg;
+    call.letter = 'a';
+    kolk_call_init(&call.call, future_call_note, future_call_drop);
+    if (!CHECK_OK(kolk_future_new(NULL, &future))) {
+        return 0;
+    }
+    CHECK_OK(kolk_future_add_done_callback(future, &call.call));
+    CHECK_OK(kolk_future_set_result_threadsafe(future, 1, NULL));
+    kolk_future_unref(future); /* nobody else has one */
+    CHECK_STR(tasks_notes(), "");
+    tasks_pass(3);
+    return 0;
+}
+
+TEST(a_result_on_its_way_keeps_its_future)
+{
+    tasks_run(future_let_go_too_early, NULL);
+    CHECK_STR(tasks_notes(), "a");
+}
+
+static int
 future_set_twice(void *arg)
 {
     kolk_future *future = tasks_future();
