@@ -163,12 +163,19 @@ kolk__call_link(kolk_link *ring, kolk_call *call)
     kolk__ring_push(ring, &call->link);
 }
 
+/* As kolk__ready_push(), from inside a turn: no guest waits to hear of it. */
+static inline void
+kolk__ready_push_inside(kolk_loop *loop, kolk_call *call)
+{
+    call->turn = loop->turn + 1;
+    kolk__call_link(&loop->ready, call);
+}
+
 /* Queues `call`, which is in no list. */
 static inline void
 kolk__ready_push(kolk_loop *loop, kolk_call *call)
 {
-    call->turn = loop->turn + 1;
-    kolk__call_link(&loop->ready, call);
+    kolk__ready_push_inside(loop, call);
     if (KOLK_UNLIKELY(loop->guest_idle)) {
         kolk__guest_update(loop);
     }
@@ -199,6 +206,19 @@ kolk__ready_first(const kolk_loop *loop)
         return NULL;
     }
     return call;
+}
+
+/* Takes `call` out, which kolk__ready_first() has returned. As
+ * kolk__call_unlink(), but who comes before it need not be read first: one link
+ * less in the chain of loads that a switch between tasks waits for. */
+static inline void
+kolk__ready_shift(kolk_loop *loop, kolk_call *call)
+{
+    kolk_link *next = call->link.next;
+
+    loop->ready.next = next;
+    next->prev = &loop->ready;
+    __atomic_store_n(&call->state, KOLK__CALL_IDLE, __ATOMIC_RELAXED);
 }
 
 /* Gives every call of `ring` back through its `dropped`. */
@@ -249,17 +269,24 @@ kolk__block_end(kolk_hooks *hooks)
 /* One turn. `may_block`: sleep if nothing is ready. */
 void kolk__loop_turn(kolk_loop *loop, bool may_block);
 
+/* Takes up the budget anew unless it is time to look around. */
+bool kolk__turn_renew(kolk_loop *loop);
+
 /* At the end of a turn with work ready: may the next one follow without a look
- * at the clock, the kernel and the inbox? If so it has begun. Called from
- * tasks' stacks. */
+ * at the kernel and the timers? If so it has begun. Called from tasks'
+ * stacks. */
 static inline bool
 kolk__turn_follow(kolk_loop *loop)
 {
-    if (loop->budget <= 0 || !kolk__ring_is_empty(&loop->turn_end)) {
+    if (!kolk__ring_is_empty(&loop->turn_end)) {
+        return false;
+    }
+    if (KOLK_UNLIKELY(loop->budget <= 0) && !kolk__turn_renew(loop)) {
         return false;
     }
     loop->budget--;
-    loop->end = ++loop->turn;
+    loop->turn++;
+    loop->end = loop->turn;
     return true;
 }
 

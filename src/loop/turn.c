@@ -21,6 +21,7 @@
 
 enum {
     TURN_BUDGET_MAX = 64,
+    TURN_LOOK_NOW = -1, /* a budget: the clock was read, a look is due */
     TURN_PAUSE_MS = 10, /* after a poll that failed */
 };
 
@@ -80,7 +81,7 @@ turn_run(kolk_loop *loop)
 
     loop->end = ++loop->turn;
     while ((call = kolk__ready_first(loop)) != NULL) {
-        kolk__call_unlink(call);
+        kolk__ready_shift(loop, call);
         if (KOLK_LIKELY(loop->attention == 0)) {
             call->fn(call);
         } else {
@@ -118,18 +119,11 @@ turn_run_end(kolk_loop *loop)
 
 /* ---- looking around ---- */
 
-/* Is it time to look around although work is ready? Adapts how many turns may
- * pass until the clock is read for this the next time. */
+/* Reads the clock: is it time to look around? Adapts how many turns may pass
+ * until it is read for this the next time. */
 static bool
-turn_look_is_due(kolk_loop *loop)
+turn_budget_renew(kolk_loop *loop)
 {
-    if (loop->poll_interval == 0 || loop->clock != NULL) {
-        return true;
-    }
-    if (loop->budget > 0) {
-        loop->budget--;
-        return false;
-    }
     kolk_time now = kolk_monotonic();
     kolk_time since = now - loop->looked;
 
@@ -142,6 +136,46 @@ turn_look_is_due(kolk_loop *loop)
     loop->budget = loop->budget_full;
     loop->looked = now;
     return now - loop->polled >= loop->poll_interval;
+}
+
+/* Does the loop look around in every turn? */
+static bool
+turn_looks_always(const kolk_loop *loop)
+{
+    return loop->poll_interval == 0 || loop->clock != NULL;
+}
+
+/* Is it time to look around although work is ready? */
+static bool
+turn_look_is_due(kolk_loop *loop)
+{
+    if (turn_looks_always(loop)) {
+        return true;
+    }
+    if (loop->budget == TURN_LOOK_NOW) {
+        loop->budget = loop->budget_full;
+        return true;
+    }
+    if (loop->budget > 0) {
+        loop->budget--;
+        return false;
+    }
+    return turn_budget_renew(loop);
+}
+
+bool
+kolk__turn_renew(kolk_loop *loop)
+{
+    if (turn_looks_always(loop) || loop->budget == TURN_LOOK_NOW
+        || atomic_load_explicit(&loop->inbox->full, memory_order_relaxed)) {
+        return false;
+    }
+    if (turn_budget_renew(loop)) {
+        loop->budget = TURN_LOOK_NOW; /* on the loop's own stack */
+        return false;
+    }
+    loop->budget++; /* the turn to follow is beside the new ones */
+    return true;
 }
 
 /* Could nothing but another thread or a signal ever wake the loop? */

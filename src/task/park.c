@@ -36,13 +36,19 @@ kolk__park(kolk__coro *coro, const char *reason, kolk__interrupt_fn *interrupt,
     return coro->wake_result;
 }
 
+/* The body of kolk__yield(). */
+static inline __attribute__((always_inline)) void
+park_yield(kolk__coro *coro)
+{
+    coro->state = KOLK__CORO_READY;
+    kolk__ready_push_inside(kolk__this_thread.loop, &coro->call);
+    kolk__coro_leave(coro);
+}
+
 void
 kolk__yield(kolk__coro *coro)
 {
-    coro->state = KOLK__CORO_READY;
-    coro->wake_result = 0;
-    kolk__ready_push(coro->loop, &coro->call);
-    kolk__coro_leave(coro);
+    park_yield(coro);
 }
 
 void
@@ -63,7 +69,7 @@ kolk_checkpoint(void)
     if (KOLK_UNLIKELY(coro->is_cancelled)) {
         return kolk__wait_refused(coro);
     }
-    kolk__yield(coro);
+    park_yield(coro);
     return 0;
 }
 

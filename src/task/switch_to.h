@@ -50,15 +50,18 @@ kolk__coro_next(kolk_loop *loop)
     } else if (call->fn != kolk__task_step) {
         return NULL;
     }
-    kolk__call_unlink(call);
+    kolk__ready_shift(loop, call);
     return KOLK_CONTAINER_OF(call, kolk__coro, call);
 }
 
-/* Lets others run; returns when `coro`, the current one, is stepped again. */
-static inline void
+/* Lets others run; returns when `coro`, the current one, is stepped again.
+ * Inlined where tasks wait, because a call would cost as much as the rest. */
+static inline __attribute__((always_inline)) void
 kolk__coro_leave(kolk__coro *coro)
 {
-    kolk_loop *loop = coro->loop;
+    /* Not coro->loop: which coroutine this is was itself loaded just now, and
+     * the next switch would wait for one load after the other. */
+    kolk_loop *loop = kolk__this_thread.loop;
     kolk__coro *next = KOLK_LIKELY(loop->attention == 0)
                            ? kolk__coro_next(loop)
                            : kolk__coro_leave_slow(coro);
