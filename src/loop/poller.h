@@ -88,6 +88,8 @@ extern const kolk__poller_ops kolk__poller_epoll
 #define KOLK__EVENT_TIMER (UINT64_MAX - 1)
 
 int kolk__epoll_wait(kolk_loop *loop, kolk_time delay);
+/* Does not sleep, and EINTR is an error: nothing has been seen. */
+int kolk__epoll_look(kolk_loop *loop);
 void kolk__epoll_dispatch(kolk_loop *loop, int events);
 
 /* ---- poller_uring.c ---- */

@@ -104,6 +104,14 @@ kolk__epoll_wait(kolk_loop *loop, kolk_time delay)
     return count;
 }
 
+int
+kolk__epoll_look(kolk_loop *loop)
+{
+    int count = epoll_call(loop, 0);
+
+    return count < 0 ? -errno : count;
+}
+
 /* An event of a file that the number does not stand for any more. If the
  * number still leads to it, the registration can be taken out. */
 static void

@@ -284,7 +284,7 @@ uring_dispatch(kolk_loop *loop, int events)
     } else if (uring->is_plain) {
         uring->is_hot = true; /* the ring may have told of it already */
     } else if (uring->is_hot) {
-        int count = kolk__epoll_wait(loop, 0);
+        int count = kolk__epoll_look(loop);
 
         kolk__epoll_dispatch(loop, count > 0 ? count : 0);
         uring->is_hot = count < 0 || count == KOLK__POLLER_EVENTS
