@@ -144,6 +144,26 @@ uring_end_lost(kolk_loop *loop, kolk_op *op)
     kolk__op_completed(loop, op, loop->poller->uring->error);
 }
 
+/* What the kernel has not taken has not begun. */
+static void
+uring_undo_prepared(kolk_loop *loop)
+{
+    struct kolk__uring *uring = loop->poller->uring;
+    const struct io_uring_sq *sq = &uring->ring.sq;
+    unsigned count = io_uring_sq_ready(&uring->ring);
+    unsigned head = *sq->khead;
+
+    for (unsigned i = head; i != head + count; i++) {
+        uint64_t user_data = sq->sqes[i & *sq->kring_mask].user_data;
+
+        if (user_data >= KOLK__URING_OURS_END) {
+            uring->flying--;
+            kolk__op_completed(loop, (kolk_op *)(uintptr_t)user_data,
+                               -ECANCELED);
+        }
+    }
+}
+
 static int
 uring_try_all(kolk_loop *loop, int fd, struct kolk__descriptor *desc, void *arg)
 {
@@ -152,9 +172,9 @@ uring_try_all(kolk_loop *loop, int fd, struct kolk__descriptor *desc, void *arg)
     return 0;
 }
 
-/* From here on, operations are epoll's. The kernel is asked to let go of the
- * buffers of those in flight; in case it does not, the ring stays until the
- * loop is closed, so that what it still does is done to memory it knows. */
+/* From here on, operations are epoll's, also those that the kernel has not
+ * taken. It is asked to let go of the buffers of those that it has; in case it
+ * does not, the ring stays until the loop is closed. */
 static void
 uring_lose(kolk_loop *loop)
 {
@@ -169,6 +189,7 @@ uring_lose(kolk_loop *loop)
     loop->poller->ops = &kolk__poller_epoll;
     loop->why = "io_uring failed while it was in use";
     (void)kolk__descriptor_each(loop, uring_try_all, NULL);
+    uring_undo_prepared(loop);
     if (uring->flying > 0) {
         (void)kolk__sys.io_uring_register_sync_cancel(&uring->ring,
                                                       &everything);

@@ -18,14 +18,15 @@ TEST(thousands_of_operations_at_once)
     kolk_loop *loop = test_real_loop_open();
     size_t count = test_count(20000);
     struct test_op *ops = calloc(count, sizeof *ops);
-    static char bytes[64];
+    char *bytes = calloc(count, 1);
 
-    CHECK(ops != NULL);
     test_later(free, ops);
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    test_later(free, bytes);
+    CHECK(ops != NULL && bytes != NULL);
+    int fd = op_own(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     for (size_t i = 0; i < count; i++) {
         test_op_init(&ops[i], loop);
-        CHECK_OK(kolk_op_pread(loop, &ops[i].op, fd, bytes, 1, 0));
+        CHECK_OK(kolk_op_pread(loop, &ops[i].op, fd, &bytes[i], 1, 0));
     }
     for (size_t i = 0; i < count; i += 3) {
         kolk_op_cancel(loop, &ops[i].op);
@@ -37,7 +38,7 @@ TEST(thousands_of_operations_at_once)
         }
     }
     kolk_forget(loop, fd);
-    (void)close(fd);
+    op_close_own(fd);
 }
 
 /* ---- one wait for everything ---- */
@@ -67,7 +68,9 @@ sleep_for(kolk_loop *loop, kolk_time delay)
 
     kolk_timer_init(&timer, timer_stop_loop, NULL);
     CHECK_OK(kolk_call_later(loop, &timer, delay));
-    CHECK_OK(kolk_run_forever(loop));
+    int err = kolk_run_forever(loop);
+    kolk_timer_stop(loop, &timer); /* an operation may have ended before */
+    CHECK_OK(err);
 }
 
 TEST(watches_timers_and_operations_are_waited_for_together)

@@ -46,8 +46,8 @@ TEST(receives_what_comes_later)
     CHECK_INT(shutdown(fds[1], SHUT_WR), 0);
     CHECK_INT(test_op_wait(&op), 0);
     kolk_forget(loop, fds[0]);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
+    op_close_own(fds[0]);
+    op_close_own(fds[1]);
 }
 
 TEST(operations_of_a_direction_end_in_the_order_they_began)
@@ -86,13 +86,14 @@ TEST(data_and_the_end_that_come_together_are_both_delivered)
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], bytes, sizeof bytes, 0));
     CHECK_OK(kolk_run_once(loop));
     CHECK_INT(send(fds[1], "bye", 3, 0), 3);
-    CHECK_INT(close(fds[1]), 0);
+    op_close_own(fds[1]);
     CHECK_INT(test_op_wait(&op), 3);
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], bytes, sizeof bytes, 0));
     CHECK_INT(test_op_wait(&op), 0);
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], bytes, sizeof bytes, 0));
     CHECK_INT(test_op_wait(&op), 0);
     CHECK_OK(kolk_op_close(loop, &op.op, fds[0]));
+    op_disown(fds[0]);
     CHECK_INT(test_op_wait(&op), 0);
 }
 
@@ -106,6 +107,8 @@ TEST(a_short_datagram_says_nothing_of_the_next_one)
     CHECK_INT(
         socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
         0);
+    (void)op_own(fds[0]);
+    (void)op_own(fds[1]);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], bytes, sizeof bytes, 0));
     CHECK_OK(kolk_run_once(loop));
@@ -118,8 +121,8 @@ TEST(a_short_datagram_says_nothing_of_the_next_one)
     }
     kolk_forget(loop, fds[0]);
     CHECK_INT(test_op_wait(&op), -ECANCELED);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
+    op_close_own(fds[0]);
+    op_close_own(fds[1]);
 }
 
 TEST(peeking_does_not_make_the_data_be_forgotten)
@@ -180,9 +183,9 @@ TEST(accepts_and_connects)
     socklen_t size = sizeof from;
     struct test_op accepting, connecting;
     int listener = test_listen(&address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = op_socket(SOCK_NONBLOCK);
 
-    test_op_init(&accepting, loop);
+    test_op_init_giving(&accepting, loop);
     test_op_init(&connecting, loop);
     CHECK_OK(kolk_op_accept(loop, &accepting.op, listener,
                             (struct sockaddr *)&from, &size, 0));
@@ -196,11 +199,14 @@ TEST(accepts_and_connects)
     CHECK((fcntl(peer, F_GETFL) & O_NONBLOCK) != 0);
 
     CHECK_OK(kolk_op_close(loop, &connecting.op, fd));
+    op_disown(fd);
     CHECK_INT(test_op_wait(&connecting), 0);
-    CHECK_OK(kolk_op_close(loop, &accepting.op, peer));
-    CHECK_INT(test_op_wait(&accepting), 0);
-    CHECK_OK(kolk_op_close(loop, &accepting.op, listener));
-    CHECK_INT(test_op_wait(&accepting), 0);
+    CHECK_OK(kolk_op_close(loop, &connecting.op, peer));
+    op_disown(peer);
+    CHECK_INT(test_op_wait(&connecting), 0);
+    CHECK_OK(kolk_op_close(loop, &connecting.op, listener));
+    op_disown(listener);
+    CHECK_INT(test_op_wait(&connecting), 0);
 }
 
 TEST(a_refused_connection_says_so)
@@ -209,15 +215,15 @@ TEST(a_refused_connection_says_so)
     struct sockaddr_in address;
     struct test_op op;
     int listener = test_listen(&address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = op_socket(SOCK_NONBLOCK);
 
-    (void)close(listener);
+    op_close_own(listener);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_connect(loop, &op.op, fd, (struct sockaddr *)&address,
                              sizeof address));
     CHECK_ERR(test_op_wait(&op), -ECONNREFUSED);
     kolk_forget(loop, fd);
-    (void)close(fd);
+    op_close_own(fd);
 }
 
 /* ---- cancelling ---- */
@@ -292,25 +298,25 @@ TEST(a_cancelled_accept_does_not_leak_its_connection)
     struct test_op op;
     int listener = test_listen(&address);
 
-    test_op_init(&op, loop);
+    test_op_init_giving(&op, loop);
     for (int i = 0; i < 10; i++) {
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = op_socket(0);
         CHECK_OK(kolk_op_accept(loop, &op.op, listener, NULL, NULL, 0));
         if (i % 2 == 0) {
             CHECK_OK(kolk_run_once(loop));
         }
         CHECK_INT(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
         kolk_op_cancel(loop, &op.op);
-        int peer = test_op_wait(&op);
+        int peer = op_own(test_op_wait(&op));
         if (peer == -ECANCELED) {
-            peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+            peer = op_own(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
         }
         CHECK(peer >= 0);
-        (void)close(peer);
-        (void)close(fd);
+        op_close_own(peer);
+        op_close_own(fd);
     }
     kolk_forget(loop, listener);
-    (void)close(listener);
+    op_close_own(listener);
 }
 
 /* ---- readiness ---- */
@@ -342,13 +348,13 @@ TEST(regular_files_are_written_and_read)
     kolk_loop *loop = test_real_loop_open();
     char path[] = "/tmp/kolk-test-XXXXXX", bytes[16];
     struct test_op op;
-    int fd = mkstemp(path);
+    int fd = op_own(mkstemp(path));
 
     CHECK(fd >= 0);
-    (void)close(fd);
+    op_close_own(fd);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_open(loop, &op.op, path, O_RDWR, 0));
-    fd = test_op_wait(&op);
+    fd = op_own(test_op_wait(&op));
     (void)unlink(path);
     CHECK(fd >= 0);
     CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
@@ -363,6 +369,7 @@ TEST(regular_files_are_written_and_read)
     CHECK_INT(test_op_wait(&op), 0);
     CHECK_ERR(kolk_op_pread(loop, &op.op, fd, bytes, 1, -1), -EINVAL);
     CHECK_OK(kolk_op_close(loop, &op.op, fd));
+    op_disown(fd);
     CHECK_INT(test_op_wait(&op), 0);
     CHECK_OK(kolk_op_pread(loop, &op.op, fd, bytes, 1, 0));
     CHECK_ERR(test_op_wait(&op), -EBADF);
@@ -407,15 +414,15 @@ TEST(a_connection_accepted_for_a_closed_loop_is_closed)
     struct sockaddr_in address;
     struct test_op op;
     int listener = test_listen(&address);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client = op_socket(0);
     char byte;
 
     CHECK_INT(connect(client, (struct sockaddr *)&address, sizeof address), 0);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_accept(loop, &op.op, listener, NULL, NULL, 0));
     test_loop_close(loop);
-    (void)close(listener);
+    op_close_own(listener);
     CHECK_INT(op.drops, 1);
     CHECK(recv(client, &byte, 1, 0) <= 0); /* the end, or a reset */
-    (void)close(client);
+    op_close_own(client);
 }

@@ -18,7 +18,7 @@ TEST(a_cancelled_connect_leaves_the_next_owner_of_its_number_alone)
     int fds[2];
     char bytes[4];
 
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = op_socket(SOCK_NONBLOCK);
     address.sin_port = htons(1);
     address.sin_addr.s_addr = htonl(0x7f000001);
     test_op_init(&op, loop);
@@ -27,7 +27,7 @@ TEST(a_cancelled_connect_leaves_the_next_owner_of_its_number_alone)
                              sizeof address));
     kolk_op_cancel(loop, &op.op);
     kolk_forget(loop, fd);
-    (void)close(fd);
+    op_close_own(fd);
     test_socketpair(fds);
     CHECK_INT(fds[0], fd);
     CHECK_OK(kolk_op_recv(loop, &next.op, fds[0], bytes, sizeof bytes, 0));
@@ -36,7 +36,7 @@ TEST(a_cancelled_connect_leaves_the_next_owner_of_its_number_alone)
     CHECK(kolk_op_is_pending(&next.op));
     CHECK_INT(write(fds[1], "x", 1), 1);
     CHECK_INT(test_op_wait(&next), 1);
-    (void)close(listener);
+    op_close_own(listener);
 }
 
 /* With an operation in flight, close(2) alone sends no end to the peer, and
@@ -86,13 +86,13 @@ TEST(an_accepted_descriptor_inherits_nothing_from_its_number)
     CHECK_OK(kolk_run_once(loop));
     CHECK_INT(write(fds[1], "x", 1), 1);
     CHECK_INT(test_op_wait(&op), 1);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client = op_socket(0);
     int number = fds[0];
     test_close(fds[0]);
 
     CHECK_INT(connect(client, (struct sockaddr *)&address, sizeof address), 0);
     CHECK_OK(kolk_op_accept(loop, &op.op, listener, NULL, NULL, 0));
-    int peer = test_op_wait(&op);
+    int peer = op_own(test_op_wait(&op));
     CHECK_INT(peer, number);
     CHECK_OK(kolk_op_recv(loop, &op.op, peer, bytes, sizeof bytes, 0));
     CHECK_OK(kolk_run_once(loop));
@@ -100,15 +100,15 @@ TEST(an_accepted_descriptor_inherits_nothing_from_its_number)
     CHECK_INT(test_op_wait(&op), 2);
     kolk_forget(loop, peer);
     kolk_forget(loop, listener);
-    (void)close(peer);
-    (void)close(listener);
-    (void)close(client);
+    op_close_own(peer);
+    op_close_own(listener);
+    op_close_own(client);
 }
 
 static int
 connected(const struct sockaddr_in *address)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = op_socket(0);
 
     CHECK_INT(connect(fd, (const struct sockaddr *)address, sizeof *address),
               0);
@@ -129,7 +129,7 @@ TEST(accept_without_a_free_descriptor_keeps_the_client_waiting)
     test_op_init(&op, loop);
     clients[0] = connected(&address); /* the backend gets all it needs */
     CHECK_OK(kolk_op_accept(loop, &op.op, listener, NULL, NULL, 0));
-    int first = test_op_wait(&op);
+    int first = op_own(test_op_wait(&op));
     CHECK_OK(first);
     CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
     clients[1] = connected(&address);
@@ -147,14 +147,14 @@ TEST(accept_without_a_free_descriptor_keeps_the_client_waiting)
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
     CHECK_ERR(result, -EMFILE);
     CHECK_OK(kolk_op_accept(loop, &op.op, listener, NULL, NULL, 0));
-    int second = test_op_wait(&op);
+    int second = op_own(test_op_wait(&op));
     CHECK_OK(second);
     kolk_forget(loop, listener);
-    (void)close(first);
-    (void)close(second);
-    (void)close(listener);
-    (void)close(clients[0]);
-    (void)close(clients[1]);
+    op_close_own(first);
+    op_close_own(second);
+    op_close_own(listener);
+    op_close_own(clients[0]);
+    op_close_own(clients[1]);
 }
 
 TEST(wrong_descriptors_are_refused)
@@ -169,5 +169,6 @@ TEST(wrong_descriptors_are_refused)
     CHECK_OK(kolk_op_recv(loop, &op.op, fd, bytes, 4, 0));
     CHECK_ERR(test_op_wait(&op), -EBADF);
     CHECK_OK(kolk_op_close(loop, &op.op, fd));
+    op_disown(fd);
     CHECK_ERR(test_op_wait(&op), -EBADF);
 }

@@ -29,7 +29,8 @@ work_do(void *arg)
     char byte;
 
     __atomic_store_n(&work->begun, 1, __ATOMIC_RELEASE);
-    while (work->gate >= 0 && read(work->gate, &byte, 1) != 1) {
+    while (work->gate >= 0 && read(work->gate, &byte, 1) < 0
+           && errno == EAGAIN) { /* closed: the test is over */
         (void)usleep(100);
     }
     return work->result;
@@ -50,6 +51,36 @@ work_wait_begun(const struct work *work)
     while (!__atomic_load_n(&work->begun, __ATOMIC_ACQUIRE)) {
         (void)usleep(100);
     }
+}
+
+static kolk_pool *pool_opened;
+
+static void
+pool_close_opened(void *unused)
+{
+    (void)unused;
+    if (pool_opened != NULL) {
+        (void)kolk_pool_close(pool_opened, KOLK_NEVER);
+    }
+}
+
+/* A pool that is closed at the end of the test, after the pipes that the test
+ * makes later: so no job is left waiting at a gate. */
+static kolk_pool *
+pool_open(const kolk_pool_options *options)
+{
+    CHECK_OK(kolk_pool_open(options, &pool_opened));
+    test_later(pool_close_opened, NULL);
+    return pool_opened;
+}
+
+static int
+pool_close(kolk_time delay)
+{
+    kolk_pool *pool = pool_opened;
+
+    pool_opened = NULL;
+    return kolk_pool_close(pool, delay);
 }
 
 TEST(results_and_errors_come_back)
@@ -95,9 +126,8 @@ TEST(no_more_threads_than_allowed)
     kolk_loop *loop = test_real_loop_open();
     const kolk_pool_options options = {.threads = 3};
     struct test_op ops[30];
-    kolk_pool *pool;
 
-    CHECK_OK(kolk_pool_open(&options, &pool));
+    kolk_pool *pool = pool_open(&options);
     for (int i = 0; i < 30; i++) {
         test_op_init(&ops[i], loop);
         CHECK_OK(kolk_op_work(loop, &ops[i].op, pool, count_busy, NULL));
@@ -105,7 +135,7 @@ TEST(no_more_threads_than_allowed)
     for (int i = 0; i < 30; i++) {
         CHECK_INT(test_op_wait(&ops[i]), 0);
     }
-    CHECK_OK(kolk_pool_close(pool, KOLK_NEVER));
+    CHECK_OK(pool_close(KOLK_NEVER));
     CHECK(busy_most >= 1 && busy_most <= 3);
 }
 
@@ -129,13 +159,12 @@ TEST(threads_have_a_name_and_block_every_signal)
     const kolk_pool_options options = {.name = "a-name-too-long-for-this"};
     struct look look;
     struct test_op op;
-    kolk_pool *pool;
 
-    CHECK_OK(kolk_pool_open(&options, &pool));
+    kolk_pool *pool = pool_open(&options);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_work(loop, &op.op, pool, look_at_thread, &look));
     CHECK_INT(test_op_wait(&op), 0);
-    CHECK_OK(kolk_pool_close(pool, KOLK_NEVER));
+    CHECK_OK(pool_close(KOLK_NEVER));
     CHECK_STR(look.name, "a-name-too-l-0");
     CHECK(sigismember(&look.blocked, SIGINT) == 1);
     CHECK(sigismember(&look.blocked, SIGCHLD) == 1);
@@ -207,13 +236,12 @@ TEST(closing_waits_for_what_is_queued)
     kolk_loop *loop = test_real_loop_open();
     const kolk_pool_options options = {.threads = 1};
     struct work works[3];
-    kolk_pool *pool;
 
-    CHECK_OK(kolk_pool_open(&options, &pool));
+    kolk_pool *pool = pool_open(&options);
     for (int i = 0; i < 3; i++) {
         work_start(&works[i], loop, pool, -1, i);
     }
-    CHECK_OK(kolk_pool_close(pool, KOLK_S(30)));
+    CHECK_OK(pool_close(KOLK_S(30)));
     for (int i = 0; i < 3; i++) {
         CHECK_INT(works[i].begun, 1);
         CHECK_INT(test_op_wait(&works[i].job), i);
@@ -225,15 +253,14 @@ TEST(closing_gives_up_after_its_delay)
     kolk_loop *loop = test_real_loop_open();
     const kolk_pool_options options = {.threads = 1};
     struct work running, queued;
-    kolk_pool *pool;
     int fds[2];
 
+    kolk_pool *pool = pool_open(&options);
     test_pipe(fds);
-    CHECK_OK(kolk_pool_open(&options, &pool));
     work_start(&running, loop, pool, fds[0], 5);
     work_start(&queued, loop, pool, -1, 6);
     work_wait_begun(&running);
-    CHECK_ERR(kolk_pool_close(pool, KOLK_MS(2)), -ETIMEDOUT);
+    CHECK_ERR(pool_close(KOLK_MS(2)), -ETIMEDOUT);
     CHECK_INT(test_op_wait(&queued.job), -ECANCELED);
     CHECK(kolk_op_is_pending(&running.job.op));
     CHECK_INT(write(fds[1], "x", 1), 1);
@@ -245,7 +272,6 @@ TEST(closing_gives_up_after_its_delay)
 }
 
 struct closing {
-    kolk_pool *pool;
     int result;
 };
 
@@ -260,7 +286,7 @@ close_elsewhere(void *arg)
 {
     struct closing *closing = arg;
 
-    closing->result = kolk_pool_close(closing->pool, KOLK_NEVER);
+    closing->result = pool_close(KOLK_NEVER);
     return NULL;
 }
 
@@ -273,19 +299,18 @@ TEST(a_pool_that_closes_takes_no_jobs)
     pthread_t thread;
     int fds[2], err;
 
+    kolk_pool *pool = pool_open(NULL);
     test_pipe(fds);
-    CHECK_OK(kolk_pool_open(NULL, &closing.pool));
     test_op_init(&own, loop);
-    CHECK_OK(
-        kolk_op_work(loop, &own.op, closing.pool, close_own, closing.pool));
+    CHECK_OK(kolk_op_work(loop, &own.op, pool, close_own, pool));
     CHECK_ERR(test_op_wait(&own), -KOLK_EMISUSE);
 
-    work_start(&running, loop, closing.pool, fds[0], 5);
+    work_start(&running, loop, pool, fds[0], 5);
     work_wait_begun(&running);
     CHECK_INT(pthread_create(&thread, NULL, close_elsewhere, &closing), 0);
     do {
         test_op_init(&late.job, loop);
-        err = kolk_op_work(loop, &late.job.op, closing.pool, work_do, &late);
+        err = kolk_op_work(loop, &late.job.op, pool, work_do, &late);
     } while (err == 0 && test_op_wait(&late.job) == 0);
     CHECK_INT(write(fds[1], "x", 1), 1);
     CHECK_INT(pthread_join(thread, NULL), 0);
@@ -308,13 +333,12 @@ TEST(closing_the_loop_waits_for_its_jobs_and_drops_them_once)
     kolk_loop *loop = test_real_loop_open();
     const kolk_pool_options options = {.threads = 1};
     struct work own, foreign, queued;
-    kolk_pool *pool;
     pthread_t threads[2];
     int fds[2], others[2];
 
+    kolk_pool *pool = pool_open(&options);
     test_pipe(fds);
     test_pipe(others);
-    CHECK_OK(kolk_pool_open(&options, &pool));
     work_start(&own, loop, NULL, fds[0], 1);
     work_start(&foreign, loop, pool, others[0], 2);
     work_start(&queued, loop, pool, -1, 3);
@@ -330,7 +354,7 @@ TEST(closing_the_loop_waits_for_its_jobs_and_drops_them_once)
     CHECK_INT(queued.begun, 0);
     CHECK_INT(pthread_join(threads[0], NULL), 0);
     CHECK_INT(pthread_join(threads[1], NULL), 0);
-    CHECK_OK(kolk_pool_close(pool, KOLK_NEVER));
+    CHECK_OK(pool_close(KOLK_NEVER));
 }
 
 /* ---- loops and processes ---- */
@@ -364,9 +388,8 @@ TEST(several_loops_share_a_pool)
 {
     struct user users[2] = {{.sum = 0}};
     pthread_t threads[2];
-    kolk_pool *pool;
 
-    CHECK_OK(kolk_pool_open(NULL, &pool));
+    kolk_pool *pool = pool_open(NULL);
     for (int i = 0; i < 2; i++) {
         users[i].pool = pool;
         CHECK_INT(pthread_create(&threads[i], NULL, use_pool, &users[i]), 0);
@@ -375,7 +398,7 @@ TEST(several_loops_share_a_pool)
         CHECK_INT(pthread_join(threads[i], NULL), 0);
         CHECK_INT(users[i].sum, 190);
     }
-    CHECK_OK(kolk_pool_close(pool, KOLK_NEVER));
+    CHECK_OK(pool_close(KOLK_NEVER));
 }
 
 TEST(a_child_process_closes_its_copy_and_the_parent_goes_on)
@@ -434,7 +457,7 @@ TEST(a_number_is_not_given_away_while_a_thread_uses_it)
 
     test_pipe(fds);
     slow_gate = fds[0];
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int fd = op_own(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     test_op_init(&running, loop);
     test_op_init(&queued, loop);
     test_op_init(&closing, loop);
@@ -447,6 +470,7 @@ TEST(a_number_is_not_given_away_while_a_thread_uses_it)
     }
     CHECK_INT(pthread_create(&thread, NULL, open_gate, &fds[1]), 0);
     CHECK_OK(kolk_op_close(loop, &closing.op, fd));
+    op_disown(fd);
     CHECK_INT(test_op_wait(&closing), 0);
     CHECK_INT(test_op_wait(&running), 0);
     CHECK_INT(test_op_wait(&queued), -ECANCELED);

@@ -152,13 +152,14 @@ TEST(goes_on_after_an_error_on_the_descriptor)
     struct eye eye;
     char byte = 0;
 
-    int peer = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int peer = op_own(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    int fd =
+        op_own(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     CHECK_INT(bind(peer, (struct sockaddr *)&address, sizeof address), 0);
     CHECK_INT(getsockname(peer, (struct sockaddr *)&address, &size), 0);
     CHECK_INT(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    (void)close(peer);
+    op_close_own(peer);
 
     eye_init(&eye, loop, fd);
     CHECK_OK(kolk_watch_start(loop, &eye.watch, KOLK_READABLE));
@@ -171,21 +172,21 @@ TEST(goes_on_after_an_error_on_the_descriptor)
         CHECK_INT(errno, ECONNREFUSED);
     }
     kolk_watch_stop(loop, &eye.watch);
-    (void)close(fd);
+    op_close_own(fd);
 }
 
 TEST(refuses_what_cannot_be_watched)
 {
     kolk_loop *loop = test_loop_open();
     struct eye eye;
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int fd = op_own(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
 
     CHECK(fd >= 0);
     eye_init(&eye, loop, fd);
     CHECK_ERR(kolk_watch_start(loop, &eye.watch, KOLK_READABLE), -EPERM);
     CHECK_ERR(kolk_watch_start(loop, &eye.watch, 0), -EINVAL);
     CHECK_INT(eye.watch.events, 0);
-    (void)close(fd);
+    op_close_own(fd);
     CHECK_ERR(kolk_watch_start(loop, &eye.watch, KOLK_READABLE), -EBADF);
     eye_init(&eye, loop, -1);
     CHECK_ERR(kolk_watch_start(loop, &eye.watch, KOLK_READABLE), -EBADF);
