@@ -90,12 +90,18 @@ race_run_order(struct race *self, const char *order)
     self->is_pending = self->is_woken = false;
     self->has_won = order[0] == 'w';
     self->kind->begin(self);
+    if (kolk_is_cancelled()) {
+        return; /* for want of memory */
+    }
     self->tasks[RACE_FIRST] = tasks_spawn(race_first, self);
     self->tasks[RACE_SECOND] = tasks_spawn(race_second, self);
     if (self->tasks[RACE_FIRST] == NULL || self->tasks[RACE_SECOND] == NULL) {
         return;
     }
     tasks_pass(2);
+    if (!CHECK(!kolk_future_is_done(self->tasks[RACE_FIRST]))) {
+        return; /* it could not even wait */
+    }
     if (self->kind->before != NULL) {
         self->kind->before(self);
     }
@@ -108,7 +114,9 @@ race_run_order(struct race *self, const char *order)
     CHECK_OK(kolk_join(self->tasks[RACE_FIRST]));
     self->kind->end(self);
     CHECK_OK(kolk_join(self->tasks[RACE_SECOND]));
-    race_check(self);
+    if (!kolk_is_cancelled()) {
+        race_check(self);
+    }
 }
 
 void

@@ -266,13 +266,14 @@ static int
 cancel_joiner(void *arg)
 {
     kolk_future *future = tasks_future();
-    kolk_task *joiner = tasks_spawn(cancel_join_child, future);
 
     (void)arg;
-    tasks_pass(1);
-    if (joiner == NULL || future == NULL) {
+    kolk_task *joiner =
+        future != NULL ? tasks_spawn(cancel_join_child, future) : NULL;
+    if (joiner == NULL) {
         return 0;
     }
+    tasks_pass(1);
     CHECK_INT(kolk_task_cancel(joiner), 1);
     CHECK_OK(kolk_await(joiner));
     CHECK(!kolk_future_is_done(future));

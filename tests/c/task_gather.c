@@ -312,9 +312,10 @@ static void
 gather_race_begin(struct race *race)
 {
     (void)race;
-    (void)gather_begin();
-    gather_set(0, 1);
-    gather_set(1, 1);
+    if (gather_begin()) {
+        gather_set(0, 1);
+        gather_set(1, 1);
+    }
 }
 
 static int

@@ -22,6 +22,7 @@ queue_race_free(struct race *race)
 {
     (void)race;
     CHECK_OK(kolk_queue_free(queue));
+    queue = NULL;
 }
 
 /* ---- get ---- */
@@ -91,6 +92,7 @@ get_race_run(void *arg)
 TEST(a_cancelled_get_loses_no_item)
 {
     tasks_run(get_race_run, NULL);
+    queue_race_free(NULL); /* where a race was broken off */
 }
 
 /* ---- put ---- */
@@ -174,6 +176,7 @@ put_race_run(void *arg)
 TEST(a_cancelled_put_leaves_no_item_behind)
 {
     tasks_run(put_race_run, NULL);
+    queue_race_free(NULL);
 }
 
 /* ---- join ---- */
@@ -232,4 +235,5 @@ join_race_run(void *arg)
 TEST(joining_a_queue_is_right_in_every_order)
 {
     tasks_run(join_race_run, NULL);
+    queue_race_free(NULL);
 }
