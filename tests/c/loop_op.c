@@ -101,7 +101,7 @@ TEST(a_short_datagram_says_nothing_of_the_next_one)
 {
     kolk_loop *loop = test_real_loop_open();
     struct test_op op;
-    char bytes[64];
+    char bytes[64] = "";
     int fds[2];
 
     CHECK_INT(
