@@ -71,7 +71,7 @@ KOLK_API kolk_loop *kolk_future_loop(const kolk_future *future);
  * if it is. Callbacks run in the order they were added. The future borrows
  * `call`; kolk_call_cancel() takes it back. If the future is freed while
  * pending, `call` is given back through its `dropped`.
- * Returns 0 or -EALREADY. */
+ * Returns 0; -EALREADY; -ESHUTDOWN, -KOLK_EMISUSE, -KOLK_EFORK. */
 KOLK_API KOLK_MUST_CHECK int kolk_future_add_done_callback(kolk_future *future,
                                                            kolk_call *call);
 

@@ -175,9 +175,12 @@ struct kolk_visitor {
     int (*fn)(kolk_visitor *visitor, kolk_node_kind kind, void *node);
 };
 
-/* Shows every node that is lent to the loop, for tracing; the visitor must not
- * change anything. Calls that another thread holds in the inbox are shown
- * under its lock. Returns 0, or what ended the visit. */
+/* Shows every node that is lent to the loop, once, for tracing; the visitor
+ * must not change anything. Others may use the loop too, and so does the
+ * library (a task that sleeps has a timer): a node is yours if its `fn` is.
+ * Calls that another thread holds in the inbox are shown under its lock.
+ * Returns 0, or what ended the visit. Any thread may call it while the loop is
+ * between the hooks, if it has the lock that these let go. */
 KOLK_API int kolk_loop_visit(kolk_loop *loop, kolk_visitor *visitor);
 
 #ifdef __cplusplus

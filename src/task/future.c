@@ -274,6 +274,11 @@ kolk_future_loop(const kolk_future *future)
 int
 kolk_future_add_done_callback(kolk_future *future, kolk_call *call)
 {
+    int err = kolk__loop_check(future->loop, "kolk_future_add_done_callback()");
+
+    if (err < 0) {
+        return err;
+    }
     if (kolk_call_is_pending(call)) {
         return -EALREADY;
     }
