@@ -15,6 +15,8 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "kit.h"
 
 enum host_kind { HOST_HANDLE, HOST_TIMER, HOST_READER, HOST_OP, HOST_LOOP };
@@ -81,6 +83,9 @@ void host_begin(void);
  * the lock only, and done everything else with it. */
 void host_end(void);
 
+/* A signal has come: what the loop sleeps in next, or does now, raises. */
+extern volatile sig_atomic_t host_signalled;
+
 /* ---- the lock ---- */
 
 void host_lock_take(void);
@@ -121,6 +126,7 @@ int host_soon(host_object *handle);
 int host_step_end(host_object *handle);
 int host_turn_end(host_object *handle);
 int host_push(kolk_inbox *inbox, host_object *handle);
+int host_when_done(kolk_future *future, host_object *handle);
 int host_call_at(host_object *timer, kolk_time deadline);
 int host_watch(host_object *reader, int fd);
 int host_recv(host_object *op, int fd);

@@ -188,6 +188,51 @@ TEST(the_collector_may_run_while_a_loop_is_closed)
     host_end();
 }
 
+/* ---- lent to a future ---- */
+
+/* The future holds it, and gives it back when it goes itself. */
+TEST(a_callback_of_a_future_comes_back_with_the_future)
+{
+    kolk_future *future;
+    host_begin();
+    host_loop *loop = host_loop_new();
+    host_object *handle = host_new(loop, HOST_HANDLE, 'a', NULL);
+    CHECK_OK(kolk_future_new(loop->loop, &future));
+    CHECK_OK(host_when_done(future, handle));
+    CHECK_ERR(host_soon(handle), -EALREADY);
+    host_loop_close(loop);
+    CHECK_INT(handle->drops, 0);
+    CHECK_ERR(kolk_future_set_result(future, 1, NULL), -ESHUTDOWN);
+    kolk_future_unref(future);
+    CHECK_INT(handle->drops, 1);
+    CHECK_INT(handle->runs, 0);
+    host_unref(handle);
+    host_loop_unref(loop);
+    host_end();
+}
+
+TEST(a_callback_of_a_future_that_is_done_comes_back_with_the_loop)
+{
+    kolk_future *future;
+    host_begin();
+    host_loop *loop = host_loop_new();
+    host_object *handle = host_new(loop, HOST_HANDLE, 'a', NULL);
+    host_object *late = host_new(loop, HOST_HANDLE, 'b', NULL);
+    CHECK_OK(kolk_future_new(loop->loop, &future));
+    CHECK_OK(host_when_done(future, handle));
+    CHECK_OK(kolk_future_set_result(future, 1, NULL));
+    CHECK_INT(host_collect(), 0);
+    CHECK_INT(handle->shown, 1);
+    host_loop_close(loop);
+    CHECK_INT(handle->drops, 1);
+    CHECK_ERR(host_when_done(future, late), -ESHUTDOWN);
+    kolk_future_unref(future);
+    host_unref(handle);
+    host_unref(late);
+    host_loop_unref(loop);
+    host_end();
+}
+
 /* ---- when a loop may be closed ---- */
 
 static int

@@ -16,6 +16,8 @@ static struct {
     pid_t pid; /* of the child; 0 in it */
     int wrong; /* what the child has found */
     int (*checks)(kolk_loop *loop);
+    kolk_future *future; /* the parent's, or NULL */
+    kolk_task *task;
 } child;
 
 /* In a child: counts what does not hold, and says what it was. */
@@ -91,6 +93,26 @@ fork_task(void *arg)
     return 0;
 }
 
+/* On a future and a task that the parent has made. */
+static void
+fork_try_futures(void)
+{
+    static kolk_call call;
+
+    if (child.future != NULL) {
+        kolk_call_init(&call, NULL, NULL);
+        EXPECT(kolk_future_add_done_callback(child.future, &call)
+               == -KOLK_EFORK);
+        EXPECT(kolk_future_set_result(child.future, 1, NULL) == -KOLK_EFORK);
+        EXPECT(kolk_future_set_result_threadsafe(child.future, 1, NULL)
+               == -KOLK_EFORK);
+        EXPECT(kolk_future_cancel(child.future) == -KOLK_EFORK);
+        EXPECT(kolk_task_cancel(child.task) == -KOLK_EFORK);
+        EXPECT(kolk_run_until(kolk_future_loop(child.task), child.task)
+               == -KOLK_EFORK);
+    }
+}
+
 static void
 fork_try_runs(kolk_loop *loop)
 {
@@ -129,6 +151,7 @@ fork_try_all(kolk_loop *loop)
 {
     fork_try_nodes(loop);
     fork_try_runs(loop);
+    fork_try_futures();
     fork_try_own();
     return 0;
 }
@@ -310,18 +333,20 @@ fork_in_task(void *arg)
 
 TEST_TIME(a_child_of_a_task_can_do_nothing_to_the_loop)
 {
-    kolk_task *task;
     host_begin();
     child.checks = fork_try_waits;
     host_loop *loop = host_loop_new();
-    CHECK_OK(kolk_spawn_with(loop->loop, NULL, fork_in_task, loop, &task));
+    CHECK_OK(
+        kolk_spawn_with(loop->loop, NULL, fork_in_task, loop, &child.task));
+    CHECK_OK(kolk_future_new(loop->loop, &child.future));
     host_soon_new(loop, 'a', NULL);
-    int err = host_run_until(loop, task);
+    int err = host_run_until(loop, child.task);
     EXPECT(child.pid != 0 || err == -KOLK_EFORK);
     fork_wait();
     CHECK_OK(err);
     CHECK_STR(host_notes, "a");
-    kolk_future_unref(task);
+    kolk_future_unref(child.task);
+    kolk_future_unref(child.future);
     host_loop_unref(loop);
     host_end();
 }

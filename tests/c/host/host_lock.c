@@ -156,6 +156,55 @@ TEST(another_thread_finds_a_consistent_world_while_the_loop_sleeps)
     host_end();
 }
 
+/* ---- signals ---- */
+
+static void
+signal_handle(int number)
+{
+    int inside = host_thread.inside;
+
+    (void)number;
+    host_signalled = 1;
+    host_thread.inside = 0; /* this is not the loop's doing */
+    kolk_inbox_wake(other.inbox);
+    host_thread.inside = inside;
+}
+
+static void *
+signal_send(void *arg)
+{
+    host_lock_take();
+    while (host_calls.pairs == 0) {
+        host_pause();
+    }
+    host_lock_give();
+    (void)pthread_kill(*(pthread_t *)arg, SIGUSR1);
+    return NULL;
+}
+
+/* As Ctrl-C does: what the signal raises comes before the next callback. */
+TEST_TIME(a_signal_raises_in_a_loop_that_sleeps)
+{
+    struct sigaction action = {.sa_handler = signal_handle};
+    pthread_t self = pthread_self(), thread;
+    host_begin();
+    host_loop *loop = host_loop_new();
+    other.inbox = kolk_inbox_ref(kolk_loop_inbox(loop->loop));
+    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+    host_later_new(loop, KOLK_S(1000), NULL);
+    CHECK_INT(pthread_create(&thread, NULL, signal_send, &self), 0);
+    CHECK_INT(host_run(loop), HOST_EXCEPTION);
+    host_lock_give();
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    host_lock_take();
+    host_soon_new(loop, 'a', host_stop);
+    CHECK_OK(host_run(loop));
+    CHECK_STR(host_notes, "a");
+    kolk_inbox_unref(other.inbox);
+    host_loop_unref(loop);
+    host_end();
+}
+
 /* ---- waits that are no polls ---- */
 
 /* A job in the loop's pool that runs code of the language. */

@@ -202,6 +202,49 @@ TEST(a_step_that_raises_has_its_end)
     host_end();
 }
 
+/* ---- tasks beside the host ---- */
+
+static int
+turn_task(void *arg)
+{
+    host_loop *loop = arg;
+    host_object *end = host_new(loop, HOST_HANDLE, 'e', NULL);
+
+    for (int i = 0; i < 2; i++) {
+        host_note('k');
+        CHECK_OK(host_step_end(end));
+        CHECK_OK(kolk_checkpoint());
+    }
+    host_unref(end);
+    host_note('x');
+    loop->raised = HOST_EXCEPTION;
+    kolk_loop_break(loop->loop);
+    return 0;
+}
+
+/* Their steps end, and break runs off, as callbacks do. */
+TEST(the_step_of_a_task_has_an_end_too)
+{
+    kolk_task *task;
+    host_begin();
+    host_loop *loop = host_loop_new();
+    CHECK_OK(kolk_spawn_with(loop->loop, NULL, turn_task, loop, &task));
+    host_object *other = host_new(loop, HOST_HANDLE, 'b', NULL);
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(host_soon(other));
+        CHECK_INT(host_run_once(loop), i == 2 ? HOST_EXCEPTION : 1);
+    }
+    CHECK_STR(host_notes, "kebkebx");
+    CHECK_INT(host_collect(), 0);
+    CHECK_INT(host_run_once(loop), 0);
+    CHECK_STR(host_notes, "kebkebxb");
+    CHECK_INT(kolk_future_result(task), 0);
+    kolk_future_unref(task);
+    host_unref(other);
+    host_loop_unref(loop);
+    host_end();
+}
+
 /* ---- nested runs ---- */
 
 static int

@@ -82,6 +82,51 @@ TEST(a_callback_at_the_end_of_a_step_sees_those_behind_it)
     host_end();
 }
 
+/* ---- timers near and far ---- */
+
+static kolk_time visit_time;
+
+static kolk_time
+visit_now(kolk_clock *clock)
+{
+    (void)clock;
+    return visit_time;
+}
+
+TEST(each_timer_is_shown_wherever_it_waits)
+{
+    static kolk_clock clock = {.now = visit_now};
+    host_object *timers[62];
+    host_begin();
+    host_loop *loop = host_loop_new();
+    kolk_loop_set_clock(loop->loop, &clock);
+    for (int i = 0; i < 62; i++) { /* in every level of whatever holds them */
+        timers[i] = host_new(loop, HOST_TIMER, '\0', NULL);
+        CHECK_OK(host_call_at(timers[i], (kolk_time)1 << i));
+    }
+    CHECK_INT(host_collect(), 0);
+    for (int i = 0; i < 62; i += 3) {
+        host_cancel(timers[i]);
+    }
+    for (int i = 0; i < 62; i++) {
+        visit_time = (kolk_time)1 << i;
+        CHECK_OK(host_run_once(loop));
+        CHECK_INT(timers[i]->runs, i % 3 != 0);
+        CHECK_INT(host_collect(), 0);
+    }
+    for (int i = 0; i < 62; i++) {
+        CHECK(!timers[i]->is_lent);
+        CHECK_OK(host_call_at(timers[i], visit_time + ((kolk_time)1 << i)));
+    }
+    host_loop_close(loop);
+    for (int i = 0; i < 62; i++) {
+        CHECK_INT(timers[i]->drops, 1);
+        host_unref(timers[i]);
+    }
+    host_loop_unref(loop);
+    host_end();
+}
+
 /* ---- others on the same loop ---- */
 
 static int

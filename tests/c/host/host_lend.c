@@ -1,0 +1,256 @@
+/* host_lend.c - objects in the hands of a loop. See host.h.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Each callback of a node finds the object around it and goes through
+ * host_ran(), each `dropped` through host_dropped(): there the reference that
+ * the loop had comes back.
+ */
+#include "host_heap.h"
+
+/* The loop's reference has come back. */
+static void
+host_return(host_object *self)
+{
+    self->is_lent = false;
+    host_unref(self);
+}
+
+/* The loop runs `self`. */
+static void
+host_ran(host_object *self)
+{
+    CHECK(host_lock_is_mine() && self->is_lent && self->loop->loop != NULL);
+    host_ref(self); /* against what the function does */
+    if (self->kind != HOST_READER) {
+        host_return(self);
+    }
+    self->runs++;
+    host_note(self->name);
+    int err = self->fn != NULL ? self->fn(self) : 0;
+    if (err < 0) {
+        self->loop->raised = err;
+        kolk_loop_break(self->loop->loop);
+    }
+    host_unref(self);
+}
+
+/* The loop is closed and gives `self` back. */
+static void
+host_dropped(host_object *self)
+{
+    CHECK(host_lock_is_mine() && self->is_lent);
+    host_ref(self);
+    host_return(self);
+    self->drops++;
+    if (self->on_drop != NULL) {
+        CHECK_OK(self->on_drop(self));
+    }
+    host_unref(self);
+}
+
+/* ---- nodes, and the objects around them ---- */
+
+#define HOST_NODE(kind, member)                                                \
+    static void host_##kind##_ran(kolk_##member *node)                         \
+    {                                                                          \
+        host_ran(&KOLK_CONTAINER_OF(node, host_##kind, member)->object);       \
+    }                                                                          \
+    static void host_##kind##_dropped(kolk_##member *node)                     \
+    {                                                                          \
+        host_dropped(&KOLK_CONTAINER_OF(node, host_##kind, member)->object);   \
+    }                                                                          \
+    kolk_##member *host_##member##_of(host_object *self)                       \
+    {                                                                          \
+        return &((host_##kind *)self)->member;                                 \
+    }
+
+HOST_NODE(handle, call)
+HOST_NODE(timer, timer)
+HOST_NODE(reader, watch)
+HOST_NODE(op, op)
+
+/* Others use the loop too, and the library itself: a node is the host's if its
+ * function is. */
+#define HOST_OWN(kind, member, node)                                           \
+    (((kolk_##member *)(node))->fn == host_##kind##_ran                        \
+         ? &KOLK_CONTAINER_OF(node, host_##kind, member)->object               \
+         : NULL)
+
+host_object *
+host_object_of(kolk_node_kind kind, void *node)
+{
+    switch (kind) {
+    case KOLK_NODE_CALL:
+        return HOST_OWN(handle, call, node);
+    case KOLK_NODE_TIMER:
+        return HOST_OWN(timer, timer, node);
+    case KOLK_NODE_WATCH:
+        return HOST_OWN(reader, watch, node);
+    default:
+        return HOST_OWN(op, op, node);
+    }
+}
+
+static void
+host_init_node(host_object *self)
+{
+    switch (self->kind) {
+    case HOST_HANDLE:
+        kolk_call_init(host_call_of(self), host_handle_ran,
+                       host_handle_dropped);
+        break;
+    case HOST_TIMER:
+        kolk_timer_init(host_timer_of(self), host_timer_ran,
+                        host_timer_dropped);
+        break;
+    case HOST_READER:
+        kolk_watch_init(host_watch_of(self), -1, host_reader_ran,
+                        host_reader_dropped);
+        break;
+    default:
+        kolk_op_init(host_op_of(self), host_op_ran, host_op_dropped);
+        break;
+    }
+}
+
+host_object *
+host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
+{
+    static const size_t sizes[] = {
+        [HOST_HANDLE] = sizeof(host_handle),
+        [HOST_TIMER] = sizeof(host_timer),
+        [HOST_READER] = sizeof(host_reader),
+        [HOST_OP] = sizeof(host_op),
+    };
+    host_object *self = host_alloc(kind, sizes[kind]);
+
+    self->name = name;
+    self->fn = fn;
+    self->loop = loop;
+    host_ref(&loop->object);
+    host_init_node(self);
+    return self;
+}
+
+/* ---- lending ---- */
+
+/* A start returned `err`: does the loop hold one more reference? */
+static int
+host_lend(host_object *self, int err)
+{
+    if (err == 0 && !self->is_lent) {
+        self->is_lent = true;
+        host_ref(self);
+    }
+    return err;
+}
+
+int
+host_soon(host_object *handle)
+{
+    return host_lend(handle,
+                     kolk_call_soon(handle->loop->loop, host_call_of(handle)));
+}
+
+int
+host_step_end(host_object *handle)
+{
+    return host_lend(handle,
+                     kolk_step_end(handle->loop->loop, host_call_of(handle)));
+}
+
+int
+host_turn_end(host_object *handle)
+{
+    return host_lend(handle,
+                     kolk_turn_end(handle->loop->loop, host_call_of(handle)));
+}
+
+int
+host_push(kolk_inbox *inbox, host_object *handle)
+{
+    return host_lend(handle, kolk_inbox_push(inbox, host_call_of(handle)));
+}
+
+int
+host_when_done(kolk_future *future, host_object *handle)
+{
+    return host_lend(
+        handle, kolk_future_add_done_callback(future, host_call_of(handle)));
+}
+
+int
+host_call_at(host_object *timer, kolk_time deadline)
+{
+    return host_lend(
+        timer, kolk_call_at(timer->loop->loop, host_timer_of(timer), deadline));
+}
+
+int
+host_watch(host_object *reader, int fd)
+{
+    kolk_watch *watch = host_watch_of(reader);
+
+    watch->fd = fd;
+    return host_lend(
+        reader, kolk_watch_start(reader->loop->loop, watch, KOLK_READABLE));
+}
+
+int
+host_recv(host_object *op, int fd)
+{
+    host_op *self = (host_op *)op;
+
+    return host_lend(op, kolk_op_recv(op->loop->loop, &self->op, fd,
+                                      self->buffer, sizeof self->buffer, 0));
+}
+
+int
+host_work(host_object *op, kolk_work_fn *fn, void *arg)
+{
+    return host_lend(
+        op, kolk_op_work(op->loop->loop, host_op_of(op), NULL, fn, arg));
+}
+
+void
+host_cancel(host_object *self)
+{
+    kolk_loop *loop = self->loop->loop;
+
+    switch (self->kind) {
+    case HOST_HANDLE:
+        kolk_call_cancel(loop, host_call_of(self));
+        break;
+    case HOST_TIMER:
+        kolk_timer_stop(loop, host_timer_of(self));
+        break;
+    case HOST_READER:
+        kolk_watch_stop(loop, host_watch_of(self));
+        break;
+    default:
+        kolk_op_cancel(loop, host_op_of(self));
+        return;
+    }
+    if (self->is_lent) {
+        host_return(self);
+    }
+}
+
+void
+host_soon_new(host_loop *loop, char name, host_fn *fn)
+{
+    host_object *self = host_new(loop, HOST_HANDLE, name, fn);
+
+    CHECK_OK(host_soon(self));
+    host_unref(self);
+}
+
+void
+host_later_new(host_loop *loop, kolk_time delay, host_fn *fn)
+{
+    host_object *self = host_new(loop, HOST_TIMER, '\0', fn);
+
+    CHECK_OK(host_call_at(self, kolk_now(loop->loop) + delay));
+    host_unref(self);
+}
