@@ -347,8 +347,7 @@ kolk_queue_put(kolk_queue *queue, const void *item)
     if (KOLK_LIKELY(err != -EAGAIN)) {
         return err;
     }
-    return queue_wait(&queue->putters, coro, "queue put",
-                      (void *)(uintptr_t)item);
+    return queue_wait(&queue->putters, coro, "queue put", (void *)item);
 }
 
 int

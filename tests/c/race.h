@@ -43,5 +43,5 @@ struct race {
     bool has_won;    /* the wake-up was first */
 };
 
-/* Runs `race` in every order; to be called in a task. */
-void race_run(struct race *race);
+/* Runs `self` in every order; to be called in a task. */
+void race_run(struct race *self);

@@ -36,7 +36,7 @@ condition_notify_some(void *arg)
 
     (void)arg;
     for (const char *letter = "abcde"; *letter != '\0'; letter++) {
-        last = tasks_spawn(condition_wait_and_note, (void *)(uintptr_t)letter);
+        last = tasks_spawn(condition_wait_and_note, (void *)letter);
     }
     tasks_pass(3);
     CHECK(!kolk_lock_is_locked(&lock)); /* the wait has let it go */

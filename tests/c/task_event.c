@@ -28,7 +28,7 @@ event_set_and_clear(void *arg)
 
     (void)arg;
     for (const char *letter = "abc"; *letter != '\0'; letter++) {
-        last = tasks_spawn(event_wait_and_note, (void *)(uintptr_t)letter);
+        last = tasks_spawn(event_wait_and_note, (void *)letter);
     }
     tasks_pass(2);
     CHECK_STR(tasks_notes(), "");

@@ -30,7 +30,7 @@ lock_queue_up(void *arg)
     CHECK_OK(kolk_lock_acquire(&lock));
     kolk_task *last = NULL;
     for (const char *letter = "abcd"; *letter != '\0'; letter++) {
-        last = tasks_spawn(lock_hold_and_note, (void *)(uintptr_t)letter);
+        last = tasks_spawn(lock_hold_and_note, (void *)letter);
     }
     tasks_pass(2);
     CHECK_STR(tasks_notes(), "");
@@ -211,7 +211,7 @@ semaphore_queue_up(void *arg)
     (void)arg;
     kolk_task *last = NULL;
     for (const char *letter = "abcdef"; *letter != '\0'; letter++) {
-        last = tasks_spawn(semaphore_take_and_note, (void *)(uintptr_t)letter);
+        last = tasks_spawn(semaphore_take_and_note, (void *)letter);
     }
     tasks_pass(1);
     CHECK_STR(tasks_notes(), "ab");

@@ -223,7 +223,7 @@ queue_drain_putters(void *arg)
 
     (void)arg;
     for (const char *digit = "12345"; *digit != '\0'; digit++) {
-        last = tasks_spawn(queue_put_and_note, (void *)(uintptr_t)digit);
+        last = tasks_spawn(queue_put_and_note, (void *)digit);
     }
     tasks_pass(2);
     CHECK_STR(tasks_notes(), "12");
@@ -349,7 +349,7 @@ queue_shut_down(void *arg)
 
     (void)arg;
     for (const char *digit = "123"; *digit != '\0'; digit++) {
-        (void)tasks_spawn(queue_put_and_note, (void *)(uintptr_t)digit);
+        (void)tasks_spawn(queue_put_and_note, (void *)digit);
     }
     tasks_pass(2);
     kolk_queue_shutdown(queue, false);

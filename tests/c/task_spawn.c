@@ -233,14 +233,14 @@ spawn_use_stack(void *arg)
     volatile char room[600 * 1024];
 
     (void)arg;
-    memset((char *)(uintptr_t)room, 1, sizeof room);
+    memset((char *)room, 1, sizeof room);
     return room[5000];
 }
 
 static int
 spawn_sizes(void *arg)
 {
-    kolk_spawn_options options = {.stack_size = 1024 * 1024};
+    kolk_spawn_options options = {.stack_size = (size_t)1024 * 1024};
     kolk_task *task;
 
     (void)arg;
