@@ -18,14 +18,10 @@
 static const char *
 dump_state(const kolk__coro *coro)
 {
-    switch (coro->state) {
-    case KOLK__CORO_RUNNING:
-        return "running";
-    case KOLK__CORO_READY:
-        return "ready";
-    default:
+    if (coro->is_parked) {
         return "waiting";
     }
+    return kolk__call_is_linked(&coro->call) ? "ready" : "running";
 }
 
 /* How many requests to cancel are pending, the scopes' included. */
@@ -62,7 +58,7 @@ static int
 dump_task(kolk__coro *coro, int fd)
 {
     char line[512];
-    bool waits = coro->state == KOLK__CORO_PARKED;
+    bool waits = coro->is_parked;
     int n = snprintf(
         line, sizeof line, "%s: %s%s%s, %d requests to cancel, spawned at %s\n",
         kolk__coro_name(coro), dump_state(coro), waits ? " for " : "",

@@ -27,7 +27,7 @@ int
 kolk__park(kolk__coro *coro, const char *reason, kolk__interrupt_fn *interrupt,
            void *object)
 {
-    coro->state = KOLK__CORO_PARKED;
+    coro->is_parked = true;
     coro->reason = reason;
     coro->interrupt = interrupt;
     coro->object = object;
@@ -40,7 +40,6 @@ kolk__park(kolk__coro *coro, const char *reason, kolk__interrupt_fn *interrupt,
 static inline __attribute__((always_inline)) void
 park_yield(kolk__coro *coro)
 {
-    coro->state = KOLK__CORO_READY;
     kolk__ready_push_inside(kolk__this_thread.loop, &coro->call);
     kolk__coro_leave(coro);
 }

@@ -48,7 +48,7 @@ kolk__wake(kolk__coro *coro, int result)
     kolk_loop *loop = coro->loop;
 
     coro->wake_result = result;
-    coro->state = KOLK__CORO_READY;
+    coro->is_parked = false;
     kolk__ready_push(loop, &coro->call);
     if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
         kolk__wake_traced(coro);

@@ -47,7 +47,7 @@ kolk__cancel_update(kolk__coro *coro)
     bool was = coro->is_cancelled;
 
     coro->is_cancelled = cancel_is_seen_in(coro->scope, coro);
-    if (coro->is_cancelled && !was && coro->state == KOLK__CORO_PARKED
+    if (coro->is_cancelled && !was && coro->is_parked
         && coro->interrupt != NULL) {
         cancel_interrupt(coro);
     }

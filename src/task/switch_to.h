@@ -19,7 +19,6 @@ kolk__switch_to(kolk_loop *loop, void **from, kolk__fiber *self,
 {
     loop->current = next;
     if (next != NULL) {
-        next->state = KOLK__CORO_RUNNING;
         kolk__announce_switch(self, &next->fiber, ends);
         kolk__switch(from, next->sp);
     } else {
@@ -31,7 +30,7 @@ kolk__switch_to(kolk_loop *loop, void **from, kolk__fiber *self,
 
 /* Where to go when the caller has to look: its parent, if this was a first
  * step inside of it, else the loop. */
-kolk__coro *kolk__coro_leave_slow(kolk__coro *coro);
+kolk__coro *kolk__coro_leave_slow(kolk__coro *coro, bool ends);
 
 /* The task to run next without going back to the loop, or NULL. */
 static inline kolk__coro *
@@ -64,11 +63,10 @@ kolk__coro_leave(kolk__coro *coro)
     kolk_loop *loop = kolk__this_thread.loop;
     kolk__coro *next = KOLK_LIKELY(loop->attention == 0)
                            ? kolk__coro_next(loop)
-                           : kolk__coro_leave_slow(coro);
+                           : kolk__coro_leave_slow(coro, false);
 
     if (KOLK_UNLIKELY(next == coro)) {
-        coro->state = KOLK__CORO_RUNNING; /* it was alone, and is next */
-        return;
+        return; /* it was alone, and is next */
     }
     kolk__switch_to(loop, &coro->sp, &coro->fiber, next, false);
 }

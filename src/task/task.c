@@ -104,8 +104,9 @@ task_main(void *arg)
     int result = coro->fn(coro->arg);
 
     task_settle(coro, result);
-    kolk__coro *next =
-        KOLK_LIKELY(loop->attention == 0) ? NULL : kolk__coro_leave_slow(coro);
+    kolk__coro *next = KOLK_LIKELY(loop->attention == 0)
+                           ? NULL
+                           : kolk__coro_leave_slow(coro, true);
     if (task_end_is_plain(coro, result)) {
         task_bury(coro);
         if (KOLK_LIKELY(next == NULL && loop->attention == 0)) {
@@ -143,14 +144,13 @@ task_dropped(kolk_call *call)
 }
 
 kolk__coro *
-kolk__coro_leave_slow(kolk__coro *coro)
+kolk__coro_leave_slow(kolk__coro *coro, bool ends)
 {
     kolk_loop *loop = coro->loop;
     kolk__coro *parent = coro->eager_parent;
     kolk_tracer *tracer = loop->tracer;
 
-    if (tracer != NULL && tracer->suspend != NULL
-        && coro->state != KOLK__CORO_RUNNING) {
+    if (!ends && tracer != NULL && tracer->suspend != NULL) {
         tracer->suspend(tracer, coro->task, coro->reason);
     }
     if (parent != NULL) {
@@ -386,8 +386,7 @@ kolk_task_site(const kolk_task *task)
 const char *
 kolk_task_waits_for(const kolk_task *task)
 {
-    bool waits = kolk__future_is_live_task(task)
-                 && task->coro->state == KOLK__CORO_PARKED;
+    bool waits = kolk__future_is_live_task(task) && task->coro->is_parked;
 
     return waits ? task->coro->reason : "";
 }

@@ -72,12 +72,6 @@ struct kolk__obituary {
     char name[KOLK_TASK_NAME_MAX + 1];
 };
 
-enum {
-    KOLK__CORO_READY, /* in the ready queue */
-    KOLK__CORO_RUNNING,
-    KOLK__CORO_PARKED,
-};
-
 /* Ends the wait of a parked coroutine because a request to cancel has come.
  * Called once for a wait; from then on it is uninterruptible. */
 typedef void kolk__interrupt_fn(kolk__coro *coro);
@@ -96,7 +90,7 @@ struct kolk__coro {
         };
     };
     int wake_result;
-    uint8_t state;
+    bool is_parked;    /* waits for a wake-up: neither ready nor running */
     bool is_cancelled; /* a request is to be seen here and now */
 
     /* the wait: park.c */

@@ -93,7 +93,7 @@ class Task:
     def describe(self):
         if self.is_running:
             state = "running"
-        elif int(self.coro["state"]) == constant("KOLK__CORO_PARKED"):
+        elif bool(self.coro["is_parked"]):
             state = "waiting for " + self.coro["reason"].string()
         else:
             state = "ready"
@@ -117,10 +117,6 @@ class Task:
 # ---- finding them ----
 
 added_loops = []  # addresses, by `kolk loop`
-
-
-def constant(name):
-    return int(gdb.parse_and_eval(name))
 
 
 @contextlib.contextmanager
