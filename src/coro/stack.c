@@ -103,7 +103,7 @@ stack_size_of(const kolk__stacks *stacks, size_t size)
 static char *
 stack_limit(const kolk__stacks *stacks, const char *end)
 {
-    return (char *)end + (stacks->page - (uintptr_t)end % stacks->page);
+    return (char *)end + (stacks->page - ((uintptr_t)end & (stacks->page - 1)));
 }
 
 static struct stack_cell *
@@ -233,11 +233,21 @@ stack_warm(kolk__stacks *stacks)
 }
 
 static void
-stack_keep(kolk__stacks *stacks, struct stack_cell *cell)
+stack_push(kolk__stacks *stacks, struct stack_cell *cell)
 {
     cell->next = stacks->free;
     stacks->free = cell;
     stacks->free_count++;
+}
+
+static struct stack_cell *
+stack_pop(kolk__stacks *stacks)
+{
+    struct stack_cell *cell = stacks->free;
+
+    stacks->free = cell->next;
+    stacks->free_count--;
+    return cell;
 }
 
 /* Gives the memory of a stack back to the kernel, not its addresses. */
@@ -250,7 +260,7 @@ stack_chill(kolk__stacks *stacks, struct stack_cell *cell)
 
     if (kolk__sys.madvise(bottom, stacks->size - stacks->page, MADV_DONTNEED)
         < 0) {
-        stack_keep(stacks, cell);
+        stack_push(stacks, cell);
         return;
     }
     kolk__announce_unmapped(announced);
@@ -334,17 +344,22 @@ kolk__stacks_close(kolk__stacks *stacks)
     kolk__sys.free(stacks);
 }
 
-char *
-kolk__stack_take(kolk__stacks *stacks, size_t size, char **bottom)
+static char *
+stack_bottom(const kolk__stacks *stacks, const char *end, size_t size)
 {
-    struct stack_cell *cell = stacks->free;
+    return stack_limit(stacks, end) - size + stacks->page;
+}
+
+static __attribute__((noinline)) char *
+stack_take_slow(kolk__stacks *stacks, size_t size, char **bottom)
+{
+    struct stack_cell *cell;
 
     size = stack_size_of(stacks, size);
     if (size != stacks->size) {
         cell = stack_open_alone(stacks, size);
-    } else if (cell != NULL) {
-        stacks->free = cell->next;
-        stacks->free_count--;
+    } else if (stacks->free != NULL) {
+        cell = stack_pop(stacks);
     } else {
         cell = stack_warm(stacks);
     }
@@ -352,7 +367,7 @@ kolk__stack_take(kolk__stacks *stacks, size_t size, char **bottom)
         return NULL;
     }
     char *end = (char *)cell;
-    char *lowest = stack_limit(stacks, end) - size + stacks->page;
+    char *lowest = stack_bottom(stacks, end, size);
     if (stacks->is_watched) {
         kolk__announce_reused(lowest, end);
     }
@@ -362,29 +377,54 @@ kolk__stack_take(kolk__stacks *stacks, size_t size, char **bottom)
     return end;
 }
 
-void
-kolk__stack_give(kolk__stacks *stacks, char *end, size_t size)
+/* A warm stack is the common case, and the only one that has to be fast. */
+char *
+kolk__stack_take(kolk__stacks *stacks, size_t size, char **bottom)
 {
-    struct stack_cell *cell = (struct stack_cell *)(void *)end;
+    if (size != 0 || stacks->free == NULL || stacks->is_watched) {
+        return stack_take_slow(stacks, size, bottom);
+    }
+    char *end = (char *)stack_pop(stacks);
+    if (bottom != NULL) {
+        *bottom = stack_bottom(stacks, end, stacks->size);
+    }
+    return end;
+}
 
+static __attribute__((noinline)) void
+stack_give_slow(kolk__stacks *stacks, struct stack_cell *cell, size_t size)
+{
     size = stack_size_of(stacks, size);
     if (cell->guard == KOLK__GUARD_NONE) {
-        kolk__guard_check(stack_limit(stacks, end) - size);
+        kolk__guard_check(stack_limit(stacks, (char *)cell) - size);
     }
     if (size != stacks->size) {
         stack_close_alone(stacks, cell);
     } else if (stacks->free_count < KOLK__STACKS_KEPT) {
-        stack_keep(stacks, cell);
+        stack_push(stacks, cell);
     } else {
         stack_chill(stacks, cell);
     }
 }
 
+void
+kolk__stack_give(kolk__stacks *stacks, char *end, size_t size)
+{
+    struct stack_cell *cell = (struct stack_cell *)(void *)end;
+
+    if (size != 0 || stacks->free_count >= KOLK__STACKS_KEPT
+        || cell->guard == KOLK__GUARD_NONE) {
+        stack_give_slow(stacks, cell, size);
+        return;
+    }
+    stack_push(stacks, cell);
+}
+
 bool
 kolk__stack_is_kept(const kolk__stacks *stacks, size_t size)
 {
-    return stack_size_of(stacks, size) == stacks->size
-           && stacks->free_count < KOLK__STACKS_KEPT;
+    return stacks->free_count < KOLK__STACKS_KEPT
+           && (size == 0 || stack_size_of(stacks, size) == stacks->size);
 }
 
 bool

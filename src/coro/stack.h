@@ -17,8 +17,7 @@
 
 enum {
     KOLK__STACK_MIN = 16 * 1024,
-    KOLK__STACKS_KEPT =
-        16384, /* free stacks of a pool that keep their memory */
+    KOLK__STACKS_KEPT = 16384, /* free stacks of a pool that stay warm */
 };
 
 typedef struct kolk__stacks kolk__stacks;
