@@ -10,7 +10,10 @@
 
 #include <errno.h>
 
-#define ERROR(code, text) {code, #code, text}
+#define ERROR(code, text)                                                      \
+    {                                                                          \
+        code, #code, text                                                      \
+    }
 
 static const struct error {
     int code;

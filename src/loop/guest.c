@@ -53,8 +53,8 @@ static int
 guest_open(struct kolk__guest *guest)
 {
     guest->epoll_fd = kolk__sys.epoll_create1(EPOLL_CLOEXEC);
-    guest->timer_fd = kolk__sys.timerfd_create(CLOCK_MONOTONIC,
-                                               TFD_NONBLOCK | TFD_CLOEXEC);
+    guest->timer_fd =
+        kolk__sys.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     guest->ready_fd = kolk__sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     guest->poller_fd = -1;
     guest->deadline = KOLK_NEVER;
@@ -118,8 +118,7 @@ guest_set_ready(kolk_loop *loop, struct kolk__guest *guest)
     static const uint64_t one = 1;
     uint64_t count;
     bool is_ready = !kolk__ring_is_empty(&loop->ready)
-                    || !kolk__ring_is_empty(&loop->turn_end)
-                    || loop->stopping;
+                    || !kolk__ring_is_empty(&loop->turn_end) || loop->stopping;
 
     if (is_ready == guest->ready_written) {
         return;

@@ -38,8 +38,8 @@ static int
 visit_ring(kolk_loop *loop, kolk_visitor *visitor, const kolk_link *ring)
 {
     for (kolk_link *link = ring->next; link != ring; link = link->next) {
-        int result = visit_call(loop, visitor,
-                                KOLK_CONTAINER_OF(link, kolk_call, link));
+        int result =
+            visit_call(loop, visitor, KOLK_CONTAINER_OF(link, kolk_call, link));
         if (result != 0) {
             return result;
         }
