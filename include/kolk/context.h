@@ -27,7 +27,8 @@ typedef struct kolk_var {
 KOLK_API void *kolk_var_get(const kolk_var *var);
 
 /* Sets the variable for the current task. `*old`, if asked for, is the value
- * before, borrowed, to be set again later. Returns 0; -ENOMEM; -KOLK_EMISUSE
+ * before, borrowed, to be set again later; if it is counted, whoever wants that
+ * holds a reference from before the call. Returns 0; -ENOMEM; -KOLK_EMISUSE
  * without a loop. */
 KOLK_API KOLK_MUST_CHECK int kolk_var_set(const kolk_var *var, void *value,
                                           void **old);

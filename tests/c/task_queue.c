@@ -165,6 +165,18 @@ TEST(a_queue_with_senseless_options_is_refused)
     CHECK_OK(kolk_queue_free(NULL));
 }
 
+TEST(a_queue_that_cannot_grow_refuses_the_item)
+{
+    kolk_queue_options options = {.item_size = SIZE_MAX / 4};
+    char item = 0;
+
+    CHECK_OK(kolk_queue_new(&options, &queue));
+    CHECK_ERR(kolk_queue_try_put(queue, &item), -ENOMEM);
+    CHECK_INT(kolk_queue_size(queue), 0);
+    CHECK_ERR(kolk_queue_task_done(queue), -KOLK_EMISUSE); /* was not put */
+    queue_close();
+}
+
 /* ---- waiting ---- */
 
 static int

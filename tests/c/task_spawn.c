@@ -427,3 +427,31 @@ TEST(a_closing_loop_cancels_its_tasks_and_takes_no_new_ones)
     tasks_run(spawn_and_leave, "n");
     CHECK_STR(tasks_notes(), "c");
 }
+
+static kolk_event spawn_never;
+
+static int
+spawn_stubborn(void *arg)
+{
+    KOLK_SHIELD(shield);
+
+    (void)arg;
+    return kolk_event_wait(&spawn_never);
+}
+
+static int
+spawn_stubborn_and_leave(void *arg)
+{
+    (void)arg;
+    CHECK_OK(kolk_spawn(spawn_stubborn, NULL, NULL));
+    tasks_pass(1);
+    return 0;
+}
+
+TEST(a_task_that_does_not_obey_is_dropped_with_a_report)
+{
+    spawn_never = (kolk_event)KOLK_EVENT_INIT;
+    tasks_run(spawn_stubborn_and_leave, NULL);
+    CHECK(tasks_reports() >= 2);  /* that one did not end, and its open scope */
+    kolk_event_set(&spawn_never); /* nobody is left in there */
+}
