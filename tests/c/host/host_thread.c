@@ -215,18 +215,21 @@ visitor_task(void *arg)
 {
     CHECK(host_lock_is_mine());
     host_note('k');
-    host_soon_new(intruder.loop, 'a', host_stop);
     return *(int *)arg;
 }
 
+/* Waits without the lock, as for anything that blocks. */
 static void *
 visitor_run(void *arg)
 {
+    kolk_inbox *inbox = kolk_loop_inbox(intruder.loop->loop);
     int seven = 7;
 
-    (void)arg; /* waits without the lock, as for anything that blocks */
-    intruder.results[0] = kolk_inbox_run(kolk_loop_inbox(intruder.loop->loop),
-                                         visitor_task, &seven);
+    (void)arg;
+    intruder.results[0] = kolk_inbox_run(inbox, visitor_task, &seven);
+    host_lock_take();
+    intruder.results[1] = host_push(inbox, intruder.handle);
+    host_lock_give();
     return NULL;
 }
 
@@ -235,12 +238,14 @@ TEST(another_thread_waits_for_a_coroutine_of_the_loop)
     pthread_t thread;
     host_begin();
     intruder.loop = host_loop_new();
+    intruder.handle = host_new(intruder.loop, HOST_HANDLE, 'i', host_stop);
     CHECK_INT(pthread_create(&thread, NULL, visitor_run, NULL), 0);
     CHECK_OK(host_run(intruder.loop));
-    CHECK_OK(host_run_once(intruder.loop)); /* its done callback */
     intruder_join(thread);
     CHECK_INT(intruder.results[0], 7);
-    CHECK_STR(host_notes, "ka");
+    CHECK_OK(intruder.results[1]);
+    CHECK_STR(host_notes, "ki");
+    host_unref(intruder.handle);
     host_loop_unref(intruder.loop);
     host_end();
 }
