@@ -16,8 +16,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include <kolk/loop.h>
 #include <kolk/inbox.h>
+#include <kolk/loop.h>
 #include <kolk/pool.h>
 #include <kolk/trace.h>
 
@@ -139,7 +139,7 @@ struct kolk_loop {
     bool closing; /* no new tasks */
     bool closed;  /* no new anything; freed with the last reference */
     unsigned generation;
-    size_t refs; /* the owner's, and one per future alive */
+    size_t refs;        /* the owner's, and one per future alive */
     const void *thread; /* who runs it, atomically; NULL: nobody */
 };
 
@@ -192,8 +192,7 @@ kolk__call_unlink(kolk_call *call)
 static inline bool
 kolk__call_is_linked(const kolk_call *call)
 {
-    return __atomic_load_n(&call->state, __ATOMIC_RELAXED)
-           == KOLK__CALL_LINKED;
+    return __atomic_load_n(&call->state, __ATOMIC_RELAXED) == KOLK__CALL_LINKED;
 }
 
 /* The first call that the turn may run, or NULL. */
@@ -219,6 +218,18 @@ kolk__ready_shift(kolk_loop *loop, kolk_call *call)
     loop->ready.next = next;
     next->prev = &loop->ready;
     __atomic_store_n(&call->state, KOLK__CALL_IDLE, __ATOMIC_RELAXED);
+}
+
+/* Queues `call`, which is linked in another ring. */
+static inline void
+kolk__ready_move(kolk_loop *loop, kolk_call *call)
+{
+    kolk__ring_unlink(&call->link);
+    call->turn = loop->turn + 1;
+    kolk__ring_push(&loop->ready, &call->link);
+    if (KOLK_UNLIKELY(loop->guest_idle)) {
+        kolk__guest_update(loop);
+    }
 }
 
 /* Gives every call of `ring` back through its `dropped`. */
@@ -310,7 +321,14 @@ kolk__loop_ref(kolk_loop *loop)
 {
     loop->refs++;
 }
-void kolk__loop_unref(kolk_loop *loop);
+void kolk__loop_free(kolk_loop *loop);
+static inline void
+kolk__loop_unref(kolk_loop *loop)
+{
+    if (KOLK_UNLIKELY(--loop->refs == 0)) {
+        kolk__loop_free(loop);
+    }
+}
 
 /* ---- report.c ---- */
 

@@ -126,14 +126,12 @@ free_loop:
 }
 
 void
-kolk__loop_unref(kolk_loop *loop)
+kolk__loop_free(kolk_loop *loop)
 {
-    if (--loop->refs == 0) {
-        if (loop->task_ops != NULL) {
-            loop->task_ops->free(loop);
-        }
-        kolk__sys.free(loop);
+    if (loop->task_ops != NULL) {
+        loop->task_ops->free(loop);
     }
+    kolk__sys.free(loop);
 }
 
 static bool

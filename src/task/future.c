@@ -160,19 +160,17 @@ kolk_future_unref(kolk_future *future)
 void
 kolk__future_finish(kolk_future *future, int result)
 {
-    kolk_loop *loop = future->loop;
     kolk_link *waiters = &future->waiters;
 
     future->result = result;
     future->bits |= KOLK__FUTURE_DONE;
-    while (!kolk__ring_is_empty(waiters)) {
+    while (waiters->next != waiters) {
         kolk_call *call = (kolk_call *)waiters->next;
 
-        kolk__call_unlink(call);
-        if (call->fn == kolk__task_step) {
-            kolk__wake(kolk__coro_of(call), 0);
+        if (KOLK_LIKELY(call->fn == kolk__task_step)) {
+            kolk__wake_linked(kolk__coro_of(call), 0);
         } else {
-            kolk__ready_push(loop, call);
+            kolk__ready_move(future->loop, call);
         }
     }
 }
@@ -357,5 +355,6 @@ kolk_await(kolk_future *future)
         (void)kolk__park(coro, future_reason(future), future_await_interrupt,
                          future);
     }
-    return kolk_future_result(future);
+    future->bits |= KOLK__FUTURE_READ;
+    return future->result;
 }

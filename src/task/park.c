@@ -53,8 +53,7 @@ kolk__yield(kolk__coro *coro)
 void
 kolk__interrupt_wait(kolk__coro *coro)
 {
-    kolk__call_unlink(&coro->call);
-    kolk__wake(coro, -ECANCELED);
+    kolk__wake_linked(coro, -ECANCELED);
 }
 
 int

@@ -55,6 +55,20 @@ kolk__wake(kolk__coro *coro, int result)
     }
 }
 
+/* The same for one that waits in a ring. */
+static inline void
+kolk__wake_linked(kolk__coro *coro, int result)
+{
+    kolk_loop *loop = coro->loop;
+
+    coro->wake_result = result;
+    coro->is_parked = false;
+    kolk__ready_move(loop, &coro->call);
+    if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
+        kolk__wake_traced(coro);
+    }
+}
+
 /* The coroutine that waits longest in `ring`, or NULL. */
 static inline kolk__coro *
 kolk__waiters_first(const kolk_link *ring)
@@ -70,8 +84,7 @@ kolk__waiters_wake_first(kolk_link *ring, int result)
     kolk__coro *coro = kolk__waiters_first(ring);
 
     if (coro != NULL) {
-        kolk__call_unlink(&coro->call);
-        kolk__wake(coro, result);
+        kolk__wake_linked(coro, result);
     }
     return coro;
 }

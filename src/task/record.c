@@ -22,16 +22,10 @@ struct kolk__record_chunk {
     kolk_future records[RECORD_CHUNK];
 };
 
-/* A free record's next one stands in its `loop` field's place. */
-static kolk_future **
-record_next(kolk_future *record)
+int
+kolk__records_add(kolk_loop *loop)
 {
-    return (kolk_future **)(void *)&record->loop;
-}
-
-static int
-record_chunk_add(kolk__task_state *state)
-{
+    kolk__task_state *state = loop->task_state;
     struct kolk__record_chunk *chunk = kolk__sys.malloc(sizeof *chunk);
 
     if (chunk == NULL) {
@@ -40,41 +34,10 @@ record_chunk_add(kolk__task_state *state)
     chunk->next = state->chunks;
     state->chunks = chunk;
     for (size_t i = 0; i < RECORD_CHUNK; i++) {
-        *record_next(&chunk->records[i]) = state->free_records;
-        state->free_records = &chunk->records[i];
+        chunk->records[i].loop = loop;
+        kolk__record_push(state, &chunk->records[i]);
     }
     return 0;
-}
-
-kolk_future *
-kolk__record_new(kolk_loop *loop)
-{
-    kolk__task_state *state = loop->task_state;
-
-    if (KOLK_UNLIKELY(state->free_records == NULL)
-        && record_chunk_add(state) < 0) {
-        return NULL;
-    }
-    kolk_future *task = state->free_records;
-    state->free_records = *record_next(task);
-    kolk__ring_init(&task->waiters);
-    task->loop = loop;
-    task->result = 0;
-    /* The reference is the running coroutine's. */
-    task->bits = KOLK__FUTURE_TASK | KOLK__FUTURE_REF;
-    kolk__loop_ref(loop);
-    return task;
-}
-
-void
-kolk__record_free(kolk_future *task)
-{
-    kolk_loop *loop = task->loop;
-    kolk__task_state *state = loop->task_state;
-
-    *record_next(task) = state->free_records;
-    state->free_records = task;
-    kolk__loop_unref(loop);
 }
 
 /* ---- what the loop asks of the tasks ---- */
@@ -222,6 +185,7 @@ state_open_slow(kolk_loop *loop)
         return err;
     }
     kolk__ring_init(&state->all);
+    state->is_watched = kolk__announce_is_watched();
     loop->task_state = state;
     loop->task_ops = &state_ops;
     return 0;

@@ -88,7 +88,8 @@ task_bury_ended(kolk_loop *loop)
         kolk__coro *coro = loop->ended;
 
         loop->ended = coro->eager_parent;
-        kolk__scopes_abandoned(coro);
+        coro->eager_parent = NULL;
+        kolk__scopes_abandoned(coro); /* none is left */
         task_bury(coro);
     }
 }
@@ -164,6 +165,8 @@ kolk__coro_leave_slow(kolk__coro *coro, bool ends)
 
 /* ---- spawning ---- */
 
+static const kolk_spawn_options task_nothing_special;
+
 struct task_plan {
     const char *site;
     const kolk_spawn_options *options;
@@ -171,64 +174,93 @@ struct task_plan {
     void *arg;
 };
 
-/* Puts a coroutine, and a copy of its argument, at the end of a new stack. */
+/* Where a coroutine's struct stands on the stack that ends at `end`: at the
+ * start of a cache line. */
 static kolk__coro *
-task_place(kolk_loop *loop, const struct task_plan *plan)
+task_coro_at(char *end)
 {
-    size_t stack_size = plan->options->stack_size;
-    size_t arg_size = (plan->options->arg_size + 15) & ~(size_t)15;
+    uintptr_t place = (uintptr_t)end - sizeof(kolk__coro);
+
+    return (kolk__coro *)(place & ~(uintptr_t)63);
+}
+
+/* Writes what stays as it is when the stack goes from task to task. */
+static void
+task_coro_init(kolk__coro *coro, kolk_loop *loop, char *end)
+{
+    kolk_call_init(&coro->call, kolk__task_step, task_dropped);
+    coro->loop = loop; /* in the call's reserve, as is sp */
+    coro->interrupt = NULL;
+    coro->scope = NULL;
+    coro->eager_parent = NULL;
+    coro->stack_end = end;
+}
+
+/* Takes a stack with a coroutine at its end. Memory fresh from the kernel is
+ * all zeroes, and a stack that was used holds what its last coroutine has left,
+ * so `loop` says whether this is the first; unless somebody watches for reads
+ * of what was left behind. */
+static kolk__coro *
+task_coro_take(kolk_loop *loop, size_t stack_size)
+{
     char *bottom;
     char *end = kolk__stack_take(loop->stacks, stack_size, &bottom);
 
-    if (end == NULL) {
+    if (KOLK_UNLIKELY(end == NULL)) {
         return NULL;
     }
-    char *top = end - ((sizeof(kolk__coro) + 63) & ~(size_t)63);
-    kolk__coro *coro = (kolk__coro *)(void *)top;
-    coro->arg = plan->arg;
-    if (arg_size > 0) {
-        top -= arg_size;
-        memcpy(top, plan->arg, plan->options->arg_size);
-        coro->arg = top;
+    kolk__coro *coro = task_coro_at(end);
+    if (KOLK_UNLIKELY(loop->task_state->is_watched || coro->loop != loop)) {
+        task_coro_init(coro, loop, end);
     }
-    coro->sp = kolk__switch_prepare(top, task_main, coro);
-    coro->stack_end = end;
     coro->stack_size = stack_size;
     kolk__fiber_init(&coro->fiber, bottom, end);
     return coro;
 }
 
+/* Copies `size` bytes to the stack below `coro`, its argument from then on.
+ * Returns where they begin. */
+static char *
+task_copy_arg(kolk__coro *coro, const void *arg, size_t size)
+{
+    char *top = (char *)coro - ((size + 15) & ~(size_t)15);
+
+    coro->arg = memcpy(top, arg, size);
+    return top;
+}
+
+/* The context of whoever spawns on `loop`. */
 static struct kolk__context *
 task_context(kolk_loop *loop)
 {
-    kolk__coro *parent = kolk__current_coro();
+    kolk__coro *parent = loop->current;
 
-    if (parent != NULL && parent->loop == loop) {
-        return kolk__context_ref(parent->context);
-    }
-    return kolk__context_ref(loop->task_state->context);
+    return parent != NULL ? parent->context : loop->task_state->context;
 }
 
-static void
-task_init(kolk__coro *coro, kolk_loop *loop, kolk_task *task,
-          const struct task_plan *plan)
+/* A coroutine for `task`, to be queued; NULL without memory. */
+static inline kolk__coro *
+task_coro_new(kolk_loop *loop, kolk_task *task, const struct task_plan *plan)
 {
     kolk__task_state *state = loop->task_state;
+    kolk__coro *coro = task_coro_take(loop, plan->options->stack_size);
 
-    coro->call.fn = kolk__task_step;
-    coro->call.dropped = task_dropped;
-    coro->call.state = KOLK__CALL_IDLE;
-    coro->loop = loop; /* in the call's reserve, as is sp */
+    if (KOLK_UNLIKELY(coro == NULL)) {
+        return NULL;
+    }
+    char *top = (char *)coro;
+    coro->arg = plan->arg;
+    if (KOLK_UNLIKELY(plan->options->arg_size > 0)) {
+        top = task_copy_arg(coro, plan->arg, plan->options->arg_size);
+    }
+    coro->sp = kolk__switch_prepare(top, task_main, coro);
     coro->is_cancelled = false;
     coro->reason = "";
-    coro->interrupt = NULL;
-    coro->scope = NULL;
     coro->cancels = 0;
     coro->steps_ahead = 0;
     coro->task = task;
     coro->fn = plan->fn;
-    coro->eager_parent = NULL;
-    coro->context = task_context(loop);
+    coro->context = kolk__context_ref(task_context(loop));
     coro->group = NULL;
     coro->id = ++state->next_id;
     coro->site = plan->site;
@@ -236,9 +268,10 @@ task_init(kolk__coro *coro, kolk_loop *loop, kolk_task *task,
     kolk__ring_push(&state->all, &coro->all);
     state->count++;
     task->coro = coro;
-    if (plan->options->name != NULL) {
+    if (KOLK_UNLIKELY(plan->options->name != NULL)) {
         kolk_task_set_name(task, plan->options->name);
     }
+    return coro;
 }
 
 /* Runs `coro` to its first wait, inside the step of `parent`. */
@@ -254,14 +287,10 @@ task_run_eager(kolk__coro *coro, kolk__coro *parent)
 }
 
 static int
-task_spawn_check(kolk_loop *loop, const kolk_spawn_options *options)
+task_options_check(kolk_loop *loop, const kolk_spawn_options *options)
 {
     kolk__coro *parent = kolk__current_coro();
-    int err = kolk__loop_check(loop, "kolk_spawn() from another thread");
 
-    if (err < 0) {
-        return err;
-    }
     if (options->stack_size != 0 && options->stack_size < 16384) {
         return -EINVAL;
     }
@@ -271,6 +300,20 @@ task_spawn_check(kolk_loop *loop, const kolk_spawn_options *options)
     if (options->eager && (parent == NULL || parent->loop != loop)) {
         return kolk__misuse(loop, "eager spawn outside of a task");
     }
+    return 0;
+}
+
+static inline int
+task_spawn_check(kolk_loop *loop, const kolk_spawn_options *options)
+{
+    int err = kolk__loop_check(loop, "kolk_spawn() from another thread");
+
+    if (err == 0 && options != &task_nothing_special) {
+        err = task_options_check(loop, options);
+    }
+    if (KOLK_UNLIKELY(err < 0)) {
+        return err;
+    }
     return loop->closing ? -ESHUTDOWN : kolk__task_state_open(loop);
 }
 
@@ -279,32 +322,29 @@ kolk_spawn_at(const char *site, kolk_loop *loop,
               const kolk_spawn_options *options, kolk_task_fn *fn, void *arg,
               kolk_task **out)
 {
-    static const kolk_spawn_options nothing_special;
-
     if (loop == NULL) {
         loop = kolk__this_thread.loop;
     }
     if (loop == NULL) {
         return kolk__misuse(NULL, "kolk_spawn() without a loop");
     }
-    struct task_plan plan = {site, options != NULL ? options : &nothing_special,
-                             fn, arg};
+    struct task_plan plan = {
+        site, options != NULL ? options : &task_nothing_special, fn, arg};
     int err = task_spawn_check(loop, plan.options);
     if (err < 0) {
         return err;
     }
-    kolk_task *task = kolk__record_new(loop);
-    if (task == NULL) {
+    /* One reference is the running coroutine's. */
+    kolk_task *task = kolk__record_new(loop, out != NULL ? 2 : 1);
+    if (KOLK_UNLIKELY(task == NULL)) {
         return -ENOMEM;
     }
-    kolk__coro *coro = task_place(loop, &plan);
-    if (coro == NULL) {
+    kolk__coro *coro = task_coro_new(loop, task, &plan);
+    if (KOLK_UNLIKELY(coro == NULL)) {
         kolk__record_free(task);
         return -ENOMEM;
     }
-    task_init(coro, loop, task, &plan);
     if (out != NULL) {
-        kolk_future_ref(task);
         *out = task;
     }
     if (KOLK_UNLIKELY(plan.options->eager)) {

@@ -129,6 +129,7 @@ typedef struct kolk__task_state {
     kolk_future *free_records;
     struct kolk__record_chunk *chunks;
     unsigned eager;    /* first steps inside their parents' */
+    bool is_watched;   /* kolk__announce_is_watched() */
     kolk__fiber fiber; /* of the loop's own stack */
 } kolk__task_state;
 
@@ -158,9 +159,46 @@ int kolk__task_state_open(kolk_loop *loop);
 /* The name, made up if none was given. */
 const char *kolk__coro_name(kolk__coro *coro);
 
-/* A record from the loop's slab, or NULL; and back. */
-kolk_future *kolk__record_new(kolk_loop *loop);
-void kolk__record_free(kolk_future *task);
+/* ---- record.c ---- */
+
+/* Makes more free records. Returns 0 or -ENOMEM. */
+int kolk__records_add(kolk_loop *loop);
+
+/* A free record's next one stands in its waiters' place; its `loop` stays. */
+static inline void
+kolk__record_push(kolk__task_state *state, kolk_future *record)
+{
+    record->waiters.next = (kolk_link *)(void *)state->free_records;
+    state->free_records = record;
+}
+
+/* A record from the loop's slab, with so many references, or NULL. */
+static inline kolk_future *
+kolk__record_new(kolk_loop *loop, unsigned refs)
+{
+    kolk__task_state *state = loop->task_state;
+
+    if (KOLK_UNLIKELY(state->free_records == NULL)
+        && kolk__records_add(loop) < 0) {
+        return NULL;
+    }
+    kolk_future *task = state->free_records;
+    state->free_records = (kolk_future *)(void *)task->waiters.next;
+    kolk__ring_init(&task->waiters);
+    task->result = 0;
+    task->bits = KOLK__FUTURE_TASK | refs * KOLK__FUTURE_REF;
+    kolk__loop_ref(loop);
+    return task;
+}
+
+static inline void
+kolk__record_free(kolk_future *task)
+{
+    kolk_loop *loop = task->loop;
+
+    kolk__record_push(loop->task_state, task);
+    kolk__loop_unref(loop);
+}
 
 /* ---- future.c ---- */
 
