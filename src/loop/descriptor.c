@@ -56,6 +56,7 @@ descriptor_init(struct kolk__descriptor *desc)
     kolk__ring_init(&desc->polls);
     kolk__ring_init(&desc->files);
     kolk__ring_init(&desc->watches);
+    desc->ready_in = desc->ready_out = true;
 }
 
 static struct kolk__descriptor *
@@ -279,6 +280,7 @@ descriptor_forget(struct kolk__descriptor *desc)
     desc->mask = 0;
     desc->generation++;
     desc->is_edge = false;
+    desc->ready_in = desc->ready_out = true;
     desc->is_closing = false;
     desc->no_ring = false;
     desc->stream = KOLK__STREAM_NONE;
@@ -364,42 +366,59 @@ descriptor_found(uint32_t events)
     return found;
 }
 
-void
-kolk__descriptor_event(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
-                       uint32_t events)
+/* An event of a registration that is not, or not only, plain readiness of an
+ * edge-triggered one. */
+static void
+descriptor_event_slow(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
+                      uint32_t events)
 {
+    const uint32_t plain = EPOLLIN | EPOLLOUT | EPOLLPRI;
     unsigned found = descriptor_found(events);
-    bool is_unneeded = false;
+    bool is_unneeded =
+        !desc->is_edge && (events & plain & ~descriptor_needs(desc)) != 0;
 
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
         desc->is_closing = true;
+        desc->ready_in = desc->ready_out = true;
     }
-    if (desc->is_edge) {
-        desc->ready_in |= (found & KOLK_READABLE) != 0;
-        desc->ready_out |= (found & KOLK_WRITABLE) != 0;
-        if (KOLK_UNLIKELY(events & EPOLLPRI)) {
-            /* Urgent data cuts reads short. */
-            desc->stream = KOLK__STREAM_NONE;
-        }
-    } else {
-        uint32_t plain = EPOLLIN | EPOLLOUT | EPOLLPRI;
-        is_unneeded = (events & plain & ~descriptor_needs(desc)) != 0;
+    if ((events & EPOLLPRI) != 0) {
+        desc->stream = KOLK__STREAM_NONE; /* urgent data cuts reads short */
     }
+    desc->ready_in |= (found & KOLK_READABLE) != 0;
+    desc->ready_out |= (found & KOLK_WRITABLE) != 0;
     if ((found & KOLK_READABLE) != 0) {
         kolk__op_serve(loop, desc, &desc->readers);
     }
     if ((found & KOLK_WRITABLE) != 0) {
         kolk__op_serve(loop, desc, &desc->writers);
     }
-    if (KOLK_UNLIKELY(!kolk__ring_is_empty(&desc->polls))) {
-        descriptor_wake_polls(loop, desc, found);
-    }
-    if (KOLK_UNLIKELY(!kolk__ring_is_empty(&desc->watches))) {
-        kolk__watches_fire(loop, desc, found,
-                           (events & (EPOLLHUP | EPOLLERR)) != 0);
-    }
-    if (KOLK_UNLIKELY(is_unneeded)) {
+    descriptor_wake_polls(loop, desc, found);
+    kolk__watches_fire(loop, desc, found,
+                       (events & (EPOLLHUP | EPOLLERR)) != 0);
+    if (is_unneeded) {
         /* Tried again at the next event if it fails. */
         (void)kolk__descriptor_update(loop, fd, desc);
+    }
+}
+
+void
+kolk__descriptor_event(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
+                       uint32_t events)
+{
+    if (KOLK_UNLIKELY(!desc->is_edge
+                      || (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0
+                      || !kolk__ring_is_empty(&desc->polls))) {
+        descriptor_event_slow(loop, fd, desc, events);
+        return;
+    }
+    if ((events & EPOLLIN) != 0) {
+        desc->ready_in = true;
+        kolk__op_serve(loop, desc, &desc->readers);
+    }
+    if ((events & EPOLLOUT) != 0) {
+        desc->ready_out = true;
+        if (!kolk__ring_is_empty(&desc->writers)) {
+            kolk__op_serve(loop, desc, &desc->writers);
+        }
     }
 }

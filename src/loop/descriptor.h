@@ -25,10 +25,11 @@ struct kolk__descriptor {
     /* the registration with epoll */
     uint32_t mask;       /* what is asked for; 0: not registered */
     uint32_t generation; /* events of an earlier one are not ours */
-    bool is_edge;        /* edge-triggered: the next flags are true */
-    bool ready_in;       /* reading may be tried */
-    bool ready_out;
-    bool is_closing; /* hung up or failed: sticky */
+    bool is_edge;        /* edge-triggered */
+    bool ready_in;       /* reading may be tried; false only if `is_edge` and
+                          * not `is_closing` */
+    bool ready_out;      /* writing */
+    bool is_closing;     /* hung up or failed: sticky */
     uint8_t stream;
 
     bool no_ring; /* the ring cannot wait for it */
@@ -55,11 +56,25 @@ kolk__descriptor_find(const kolk__poller *poller, int fd)
 static inline bool
 kolk__descriptor_may_try(const struct kolk__descriptor *desc, bool reading)
 {
-    return !desc->is_edge || desc->is_closing
-           || (reading ? desc->ready_in : desc->ready_out);
+    return reading ? desc->ready_in : desc->ready_out;
 }
 
-/* The same with room made for it. Returns NULL if there is no memory. */
+/* Trying has shown that it is not ready. Only where an event tells when it is
+ * again is that remembered: not where the end is still to be read. */
+static inline void
+kolk__descriptor_not_ready(struct kolk__descriptor *desc, bool reading)
+{
+    if (KOLK_UNLIKELY(!desc->is_edge || desc->is_closing)) {
+        return;
+    }
+    if (reading) {
+        desc->ready_in = false;
+    } else {
+        desc->ready_out = false;
+    }
+}
+
+/* What is known of `fd`, with room made for it; NULL if there is no memory. */
 struct kolk__descriptor *kolk__descriptor_get(kolk__poller *poller, int fd);
 
 /* Makes epoll ask for what is needed now. Returns 0 or -errno, and then the

@@ -139,38 +139,60 @@ kolk__op_in_ring(kolk_loop *loop, kolk_op *op)
 }
 
 /* Has a receive into `op` taken all there was? Only plain calls on streams
- * tell, and not once the other end has closed: the end is still to be read. */
-static bool
+ * tell. */
+static inline bool
 op_has_drained(const kolk_op *op, const struct kolk__descriptor *desc,
-               int result)
+               ssize_t result)
 {
-    if (result <= 0 || (size_t)result >= op->size || desc->is_closing) {
-        return false;
-    }
-    if (op->kind == KOLK__OP_READ
-        || (op->kind == KOLK__OP_RECV && op->extra == 0)) {
-        return desc->stream != KOLK__STREAM_NONE;
-    }
-    return false;
+    return result > 0 && (size_t)result < op->size && op->extra == 0
+           && desc->stream != KOLK__STREAM_NONE;
 }
 
-/* Makes the system call, and notes what it tells of readiness. */
 static int
-op_perform(kolk_op *op, struct kolk__descriptor *desc)
+op_perform_slow(kolk_op *op, struct kolk__descriptor *desc)
 {
     int result = kolk__op_perform(op);
 
     if (result == KOLK__OP_NOT_READY) {
         op->marks |= KOLK__OP_TRIED;
-        if (kolk__op_is_reading(op)) {
-            desc->ready_in = false;
-        } else if (op->kind != KOLK__OP_POLL) {
-            desc->ready_out = false;
+        if (op->kind != KOLK__OP_POLL) {
+            kolk__descriptor_not_ready(desc, kolk__op_is_reading(op));
         }
-    } else if (op_has_drained(op, desc, result)) {
-        desc->ready_in = false;
+    } else if (op->kind <= KOLK__OP_RECV && op->kind != KOLK__OP_ACCEPT
+               && op_has_drained(op, desc, result)) {
+        kolk__descriptor_not_ready(desc, true);
     }
     return result;
+}
+
+/* Makes the system call, and notes what it tells of readiness. What most
+ * messages take is here. */
+static inline int
+op_perform(kolk_op *op, struct kolk__descriptor *desc)
+{
+    int flags = (int)op->extra | MSG_DONTWAIT;
+    ssize_t result;
+
+    if (op->kind == KOLK__OP_RECV) {
+        result = kolk__sys.recv(op->fd, op->buffer, op->size, flags);
+        if (op_has_drained(op, desc, result)) {
+            kolk__descriptor_not_ready(desc, true);
+        }
+    } else if (op->kind == KOLK__OP_SEND) {
+        flags |= MSG_NOSIGNAL;
+        result = kolk__sys.send(op->fd, op->buffer, op->size, flags);
+    } else {
+        return op_perform_slow(op, desc);
+    }
+    if (KOLK_LIKELY(result >= 0)) {
+        return (int)result;
+    }
+    if (errno != EAGAIN) {
+        return errno == EINTR ? op_perform_slow(op, desc) : -errno;
+    }
+    op->marks |= KOLK__OP_TRIED;
+    kolk__descriptor_not_ready(desc, op->kind == KOLK__OP_RECV);
+    return KOLK__OP_NOT_READY;
 }
 
 /* Shall the kernel's ring do `op`? */
@@ -205,11 +227,7 @@ op_wait_readiness(kolk_loop *loop, struct kolk__descriptor *desc, kolk_op *op)
     }
     if (KOLK_UNLIKELY(!was_edge) && op->kind != KOLK__OP_POLL) {
         /* It was not ready right before; if it is now, an event follows. */
-        if (kolk__op_is_reading(op)) {
-            desc->ready_in = false;
-        } else {
-            desc->ready_out = false;
-        }
+        kolk__descriptor_not_ready(desc, kolk__op_is_reading(op));
     }
     return KOLK__OP_NOT_READY;
 }
@@ -254,11 +272,17 @@ kolk__op_serve(kolk_loop *loop, struct kolk__descriptor *desc, kolk_link *ring)
     while (!kolk__ring_is_empty(ring)) {
         kolk_op *op = KOLK_CONTAINER_OF(ring->next, kolk_op, link);
 
-        if (op->state == KOLK__OP_IN_RING) {
-            return;
+        int result = KOLK__OP_NOT_READY;
+
+        if (KOLK_LIKELY(op->state == KOLK__OP_WAITING && desc->is_edge)) {
+            if (kolk__descriptor_may_try(desc, kolk__op_is_reading(op))) {
+                result = op_perform(op, desc);
+            }
+        } else if (op->state != KOLK__OP_IN_RING) {
+            result = op_step(loop, desc, op);
         }
-        int result = op_step(loop, desc, op);
         if (result == KOLK__OP_NOT_READY) {
+            op->marks &= (uint8_t)~KOLK__OP_TRIED;
             return;
         }
         kolk__ring_unlink(&op->link);
@@ -282,10 +306,16 @@ kolk__op_try(kolk_loop *loop, kolk_op *op)
         op->marks |= result == KOLK__OP_NOT_READY ? KOLK__OP_TRIED : 0;
         return result;
     }
-    if (op->kind != KOLK__OP_POLL) {
-        if (!kolk__ring_is_empty(kolk__op_ring(desc, op))
-            || !kolk__descriptor_may_try(desc, kolk__op_is_reading(op))
-            || (op_goes_to_ring(loop, desc, op) && !op_is_send(op))) {
+    if (KOLK_LIKELY(op->kind != KOLK__OP_POLL)) {
+        bool is_reading = kolk__op_is_reading(op);
+
+        if (!kolk__descriptor_may_try(desc, is_reading)
+            || !kolk__ring_is_empty(is_reading ? &desc->readers
+                                               : &desc->writers)) {
+            return KOLK__OP_NOT_READY;
+        }
+        if (KOLK_UNLIKELY(poller->ops->submit != NULL)
+            && op_goes_to_ring(loop, desc, op) && !op_is_send(op)) {
             return KOLK__OP_NOT_READY;
         }
     }
@@ -318,6 +348,16 @@ kolk__op_try_last(kolk_loop *loop, kolk_op *op)
     return kolk__op_perform(op);
 }
 
+/* Is `op` sure to be heard of as it is? */
+static inline bool
+op_is_settled(const kolk_loop *loop, const struct kolk__descriptor *desc,
+              const kolk_op *op)
+{
+    return desc->is_edge && loop->poller->ops->submit == NULL && !loop->debug
+           && op->kind != KOLK__OP_POLL
+           && !kolk__descriptor_may_try(desc, kolk__op_is_reading(op));
+}
+
 int
 kolk__op_wait(kolk_loop *loop, kolk_op *op)
 {
@@ -331,7 +371,9 @@ kolk__op_wait(kolk_loop *loop, kolk_op *op)
     kolk__ring_push(ring, &op->link);
     op->state = KOLK__OP_BEHIND;
     loop->poller->pending++;
-    if (is_first) {
+    if (KOLK_LIKELY(op_is_settled(loop, desc, op))) {
+        op->state = KOLK__OP_WAITING; /* everything is as it has to be */
+    } else if (is_first) {
         int result = op_step(loop, desc, op);
         if (result != KOLK__OP_NOT_READY) {
             kolk__ring_unlink(&op->link);

@@ -334,7 +334,7 @@ gate_wait_given(void *arg)
 static int
 gate_wait_begun(struct gate *gate)
 {
-    for (int i = 0; i < 50000; i++) {
+    for (int i = 0; i < 5000; i++) {
         if (__atomic_load_n(&gate->begun, __ATOMIC_ACQUIRE)) {
             return 0;
         }
