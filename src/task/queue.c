@@ -76,7 +76,7 @@ queue_ring_slot(const kolk_queue *queue, size_t index)
 
 /* Doubles the slots. The part of a ring that had wrapped goes behind the rest
  * again. */
-static int
+static __attribute__((noinline)) int
 queue_grow(kolk_queue *queue)
 {
     size_t capacity =
@@ -115,7 +115,7 @@ queue_is_before(const kolk_queue *queue, const void *a, uint64_t seq, char *b)
 
 /* The place for a new item that arrives last: parents that come after it move
  * down. */
-static void
+static __attribute__((noinline)) void
 queue_heap_push(kolk_queue *queue, const void *item)
 {
     uint64_t seq = ++queue->seq;
@@ -153,7 +153,7 @@ queue_heap_child(const kolk_queue *queue, size_t parent, size_t count)
 
 /* The root leaves; the last item goes to where children, moving up, leave
  * room for it. */
-static void
+static __attribute__((noinline)) void
 queue_heap_pop(kolk_queue *queue, void *item)
 {
     size_t count = queue->count - 1;
