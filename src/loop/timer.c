@@ -359,16 +359,25 @@ kolk__timers_each(kolk_loop *loop, int (*fn)(kolk_timer *timer, void *arg),
     return result;
 }
 
-/* Any pending timer, or NULL. */
+/* Takes any pending timer out, or returns NULL. */
 static kolk_timer *
-timers_any(const kolk__timers *timers)
+timers_take(kolk__timers *timers)
 {
+    kolk_timer *timer;
     uint64_t begin;
 
-    if (timers->due != NULL || timers->count == 0) {
-        return timers->due;
+    if (timers->count == 0) {
+        return NULL;
     }
-    return (kolk_timer *)timers->slots[wheel_first(timers, &begin)].next;
+    if (timers->due != NULL) {
+        timer = kolk__heap_pop(&timers->due);
+    } else {
+        timer = (kolk_timer *)timers->slots[wheel_first(timers, &begin)].next;
+        wheel_remove(timers, timer);
+    }
+    timers->count--;
+    timer_set_state(timer, KOLK__CALL_IDLE);
+    return timer;
 }
 
 void
@@ -376,8 +385,7 @@ kolk__timers_drop(kolk_loop *loop)
 {
     kolk_timer *timer;
 
-    while ((timer = timers_any(&loop->timers)) != NULL) {
-        kolk_timer_stop(loop, timer);
+    while ((timer = timers_take(&loop->timers)) != NULL) {
         if (timer->dropped != NULL) {
             timer->dropped(timer); /* may free it, and stop others */
         }

@@ -443,7 +443,7 @@ kolk_run_until(kolk_loop *loop, kolk_future *future)
 bool
 kolk__loop_settle(kolk_loop *loop, bool (*done)(kolk_loop *loop))
 {
-    struct turn_outer outer;
+    struct turn_outer outer = {.loop = NULL};
     int patience = 1000; /* turns of work that make no sleep necessary */
     bool is_done = done(loop);
 
