@@ -113,7 +113,10 @@ loops_descriptors(void)
     DIR *dir = opendir("/proc/self/fd");
     int count = 0;
 
-    while (dir != NULL && readdir(dir) != NULL) {
+    if (dir == NULL) {
+        return -1;
+    }
+    while (readdir(dir) != NULL) {
         count++;
     }
     (void)closedir(dir);

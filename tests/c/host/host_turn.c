@@ -32,8 +32,8 @@ TEST(each_callback_may_raise)
     host_begin();
     host_loop *loop = host_loop_new();
 
-    for (char name = 'a'; name <= 'z'; name++) {
-        host_soon_new(loop, name, host_raise);
+    for (int i = 0; i < 26; i++) {
+        host_soon_new(loop, (char)('a' + i), host_raise);
     }
     for (size_t ran = 1; ran <= 26; ran++) {
         CHECK_INT(host_run(loop), HOST_EXCEPTION);
