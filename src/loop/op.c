@@ -293,11 +293,12 @@ kolk__op_serve(kolk_loop *loop, struct kolk__descriptor *desc, kolk_link *ring)
 /* ---- starting ---- */
 
 int
-kolk__op_try(kolk_loop *loop, kolk_op *op)
+kolk__op_try(kolk_loop *loop, kolk_op *op, struct kolk__descriptor **out)
 {
     const kolk__poller *poller = loop->poller;
     struct kolk__descriptor *desc = kolk__descriptor_find(poller, op->fd);
 
+    *out = desc;
     if (KOLK_UNLIKELY(desc == NULL)) {
         if (poller->ops->submit != NULL && !op_is_send(op)) {
             return KOLK__OP_NOT_READY;
@@ -359,12 +360,13 @@ op_is_settled(const kolk_loop *loop, const struct kolk__descriptor *desc,
 }
 
 int
-kolk__op_wait(kolk_loop *loop, kolk_op *op)
+kolk__op_wait(kolk_loop *loop, kolk_op *op, struct kolk__descriptor *desc)
 {
-    struct kolk__descriptor *desc = kolk__descriptor_get(loop->poller, op->fd);
-
     if (KOLK_UNLIKELY(desc == NULL)) {
-        return -ENOMEM;
+        desc = kolk__descriptor_get(loop->poller, op->fd);
+        if (desc == NULL) {
+            return -ENOMEM;
+        }
     }
     kolk_link *ring = kolk__op_ring(desc, op);
     bool is_first = kolk__ring_is_empty(ring) || op->kind == KOLK__OP_POLL;

@@ -96,15 +96,16 @@ int kolk__op_perform(kolk_op *op);
 
 /* The start of an operation on a socket, pipe or terminal, whose fields are
  * set: does at once what can be done at once. Returns the call's result, or
- * KOLK__OP_NOT_READY, and then kolk__op_wait() follows. */
-int kolk__op_try(kolk_loop *loop, kolk_op *op);
+ * KOLK__OP_NOT_READY, and then kolk__op_wait() follows, with what `out` has
+ * received. */
+int kolk__op_try(kolk_loop *loop, kolk_op *op, struct kolk__descriptor **out);
 
 /* The same for who may not wait: tries although the ring would do it, or what
  * was last known was "not ready". */
 int kolk__op_try_last(kolk_loop *loop, kolk_op *op);
 
 /* Lets `op` wait: from here on it ends by itself. Returns 0 or -ENOMEM. */
-int kolk__op_wait(kolk_loop *loop, kolk_op *op);
+int kolk__op_wait(kolk_loop *loop, kolk_op *op, struct kolk__descriptor *desc);
 
 /* kolk_op_init() for an operation that is awaited. */
 void kolk__op_init_awaited(kolk_op *op, kolk_op_fn *ended);

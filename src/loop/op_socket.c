@@ -10,10 +10,11 @@
 static int
 socket_start(kolk_loop *loop, kolk_op *op)
 {
-    int result = kolk__op_try(loop, op);
+    struct kolk__descriptor *desc;
+    int result = kolk__op_try(loop, op, &desc);
 
     if (result == KOLK__OP_NOT_READY) {
-        return kolk__op_wait(loop, op);
+        return kolk__op_wait(loop, op, desc);
     }
     loop->poller->pending++;
     kolk__op_end(loop, op, result);

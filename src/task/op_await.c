@@ -71,14 +71,15 @@ await_park(kolk__coro *coro, struct op_await *await, const char *reason,
 /* ---- sockets, pipes, terminals ---- */
 
 static int
-await_wait(kolk__coro *coro, struct op_await *await, const char *reason)
+await_wait(kolk__coro *coro, struct op_await *await,
+           struct kolk__descriptor *desc, const char *reason)
 {
     if (KOLK_UNLIKELY(coro->is_cancelled)) {
         int result = kolk__op_try_last(coro->loop, &await->op);
 
         return result == KOLK__OP_NOT_READY ? kolk__wait_refused(coro) : result;
     }
-    int err = kolk__op_wait(coro->loop, &await->op);
+    int err = kolk__op_wait(coro->loop, &await->op, desc);
     if (KOLK_UNLIKELY(err < 0)) {
         return err;
     }
@@ -91,6 +92,7 @@ static int
 await_socket(struct op_await *await, const char *what, const char *reason)
 {
     kolk__coro *coro = kolk__coro_or_misuse(what);
+    struct kolk__descriptor *desc;
 
     if (KOLK_UNLIKELY(coro == NULL)) {
         return -KOLK_EMISUSE;
@@ -99,9 +101,9 @@ await_socket(struct op_await *await, const char *what, const char *reason)
         return -EBADF;
     }
     await->is_parked = false;
-    int result = kolk__op_try(coro->loop, &await->op);
+    int result = kolk__op_try(coro->loop, &await->op, &desc);
     if (result == KOLK__OP_NOT_READY) {
-        return await_wait(coro, await, reason);
+        return await_wait(coro, await, desc, reason);
     }
     await_be_fair(coro);
     return result;
