@@ -18,7 +18,7 @@ rm -f "$results"
 # shellcheck disable=SC2086 # SELECT is a list of words
 ctest --test-dir "$build" -j "${JOBS:-$(nproc)}" --output-on-failure \
     --output-junit "$results" ${SELECT:-} |
-    sed -E '/^ +Start +[0-9]+:/d; / +(Passed|\*+Skipped) +[0-9.]+ sec$/d' ||
+    sed -u -E '/^ +Start +[0-9]+:/d; / +(Passed|\*+Skipped) +[0-9.]+ sec$/d' ||
     true
 
 # The number in the attribute $1 of the results.

@@ -6,10 +6,10 @@
  *
  * A first run counts the requests that could fail. Then each fails in a run of
  * its own, once and for ever; one run moves bytes in small pieces, one is
- * interrupted all the time. Above HARD_CALLS_MAX requests a sample is taken,
- * the same one each time. What the test checks does not count here: it fails
- * by a crash, by running longer than HARD_SECONDS, or by a leak (the kit ends
- * with status 1 then).
+ * interrupted all the time. Above HARD_CALLS_MAX requests, or fewer for a test
+ * that takes long, a sample is taken, by a fixed seed. What the test checks
+ * does not count here: it fails by a crash, by running longer than
+ * HARD_SECONDS, or by a leak (the kit ends with status 1 then).
  */
 #include "hard.h"
 
@@ -25,7 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HARD_CALLS_MAX = 200, HARD_SECONDS = 20, HARD_SKIPPED = 77 };
+enum {
+    HARD_CALLS_MAX = 200,
+    HARD_CALLS_MIN = 10,
+    HARD_SECONDS = 20, /* of one run */
+    HARD_BUDGET = 60,  /* seconds for all of a test's, more or less */
+    HARD_SKIPPED = 77,
+};
 
 static struct hard_page *hard_page;
 static int hard_page_fd;
@@ -98,27 +104,27 @@ hard_run(char **argv, const char *mode)
     return -1;
 }
 
-/* Is request `call` of `total` in the sample? Every one has the same chance;
- * the seed is fixed, so that a failure can be repeated. */
+/* Is request `call` of `total` among the `most` of the sample? Every one has
+ * the same chance; the seed is fixed, so that a failure can be repeated. */
 static bool
-hard_is_chosen(uint64_t call, uint64_t total)
+hard_is_chosen(uint64_t call, uint64_t total, uint64_t most)
 {
     uint64_t hash = (call + 1) * 0x9e3779b97f4a7c15U;
 
     hash ^= hash >> 32;
-    return total <= HARD_CALLS_MAX || hash % total < HARD_CALLS_MAX;
+    return total <= most || hash % total < most;
 }
 
 /* Fails one request after another. Returns how many runs failed. */
 static int
-hard_fail_each(char **argv, uint64_t total, int *tried)
+hard_fail_each(char **argv, uint64_t total, uint64_t most, int *tried)
 {
     static const char *const kinds[] = {"once", "ever"};
     char mode[64];
     int failed = 0;
 
     for (uint64_t call = 1; call <= total; call++) {
-        if (!hard_is_chosen(call, total)) {
+        if (!hard_is_chosen(call, total, most)) {
             continue;
         }
         *tried += 1;
@@ -129,6 +135,26 @@ hard_fail_each(char **argv, uint64_t total, int *tried)
         }
     }
     return failed;
+}
+
+/* How many requests there is time for, if one run takes `seconds`. */
+static uint64_t
+hard_most(double seconds)
+{
+    double most = HARD_BUDGET / (2 * seconds);
+
+    return most > HARD_CALLS_MAX   ? HARD_CALLS_MAX
+           : most < HARD_CALLS_MIN ? HARD_CALLS_MIN
+                                   : (uint64_t)most;
+}
+
+static double
+hard_now(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static bool
@@ -155,12 +181,14 @@ main(int argc, char **argv)
         return 2;
     }
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    double start = hard_now();
     int status = hard_run(argv, "count");
     if (status != 0) {
         return status < 0 ? 1 : status;
     }
     uint64_t total = hard_page->calls;
-    failed += hard_fail_each(argv, total, &tried);
+    uint64_t most = hard_most(hard_now() - start);
+    failed += hard_fail_each(argv, total, most, &tried);
     failed += hard_run(argv, "short") < 0;
     failed += hard_run(argv, "eintr") < 0;
     printf("hard: %d of %llu calls tried, %d runs failed\n", tried,
