@@ -14,7 +14,7 @@ if ! CC=clang cmake --preset dev -B "$build" >"$log" 2>&1; then
     exit 1
 fi
 if ! run-clang-tidy -quiet -p "$build" -j "${JOBS:-$(nproc)}" \
-    "${1:-$PWD/(src|tests|examples)/}" >"$log" 2>&1; then
+    "${1:-$PWD/(src|tests|examples)/.*[.]c$}" >"$log" 2>&1; then
     sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^/.*(warning|error|note):' ||
         cat "$log"
     exit 1
