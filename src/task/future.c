@@ -119,7 +119,15 @@ future_report_unread(kolk_future *future)
                  *site != '\0' ? " spawned at " : "", site);
 }
 
-static void
+/* A task without an error to report or a name to free. */
+static inline bool
+future_is_plain_task(const kolk_future *future)
+{
+    return KOLK_LIKELY(kolk__future_is_task(future) && future->result >= 0
+                       && future->obituary == NULL);
+}
+
+static __attribute__((noinline)) void
 future_free(kolk_future *future)
 {
     kolk__calls_drop(&future->waiters);
@@ -150,30 +158,17 @@ kolk_future_unref(kolk_future *future)
         return;
     }
     future->bits -= KOLK__FUTURE_REF;
-    if (future->bits < KOLK__FUTURE_REF && !future_is_expected(future)) {
+    if (future->bits >= KOLK__FUTURE_REF) {
+        return;
+    }
+    if (future_is_plain_task(future)) {
+        kolk__record_free(future); /* it has ended: nobody waits */
+    } else if (!future_is_expected(future)) {
         future_free(future);
     }
 }
 
 /* ---- the result ---- */
-
-void
-kolk__future_finish(kolk_future *future, int result)
-{
-    kolk_link *waiters = &future->waiters;
-
-    future->result = result;
-    future->bits |= KOLK__FUTURE_DONE;
-    while (waiters->next != waiters) {
-        kolk_call *call = (kolk_call *)waiters->next;
-
-        if (KOLK_LIKELY(call->fn == kolk__task_step)) {
-            kolk__wake_linked(kolk__coro_of(call), 0);
-        } else {
-            kolk__ready_move(future->loop, call);
-        }
-    }
-}
 
 int
 kolk_future_set_result(kolk_future *future, int result, void *value)

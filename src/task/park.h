@@ -69,6 +69,26 @@ kolk__wake_linked(kolk__coro *coro, int result)
     }
 }
 
+/* Sets the result of `future`, which has none, and queues everything that
+ * waits for it. */
+static inline void
+kolk__future_finish(kolk_future *future, int result)
+{
+    kolk_link *waiters = &future->waiters;
+
+    future->result = result;
+    future->bits |= KOLK__FUTURE_DONE;
+    while (waiters->next != waiters) {
+        kolk_call *call = (kolk_call *)waiters->next;
+
+        if (KOLK_LIKELY(call->fn == kolk__task_step)) {
+            kolk__wake_linked(kolk__coro_of(call), 0);
+        } else {
+            kolk__ready_move(future->loop, call);
+        }
+    }
+}
+
 /* The coroutine that waits longest in `ring`, or NULL. */
 static inline kolk__coro *
 kolk__waiters_first(const kolk_link *ring)

@@ -184,10 +184,19 @@ task_coro_at(char *end)
     return (kolk__coro *)(place & ~(uintptr_t)63);
 }
 
+/* What the first switch to `coro` finds. Stays as it is: what runs on the stack
+ * is below. */
+static kolk__start *
+task_start_of(kolk__coro *coro)
+{
+    return (kolk__start *)coro - 1;
+}
+
 /* Writes what stays as it is when the stack goes from task to task. */
-static void
+static __attribute__((noinline)) void
 task_coro_init(kolk__coro *coro, kolk_loop *loop, char *end)
 {
+    (void)kolk__switch_prepare(coro, task_main, coro);
     kolk_call_init(&coro->call, kolk__task_step, task_dropped);
     coro->loop = loop; /* in the call's reserve, as is sp */
     coro->interrupt = NULL;
@@ -203,8 +212,9 @@ task_coro_init(kolk__coro *coro, kolk_loop *loop, char *end)
 static kolk__coro *
 task_coro_take(kolk_loop *loop, size_t stack_size)
 {
-    char *bottom;
-    char *end = kolk__stack_take(loop->stacks, stack_size, &bottom);
+    char *bottom = NULL; /* which only a fiber asks for */
+    char *end = kolk__stack_take(loop->stacks, stack_size,
+                                 sizeof(kolk__fiber) > 0 ? &bottom : NULL);
 
     if (KOLK_UNLIKELY(end == NULL)) {
         return NULL;
@@ -218,15 +228,15 @@ task_coro_take(kolk_loop *loop, size_t stack_size)
     return coro;
 }
 
-/* Copies `size` bytes to the stack below `coro`, its argument from then on.
- * Returns where they begin. */
-static char *
+/* Copies `size` bytes to the stack, the argument of `coro` from then on, which
+ * starts below. */
+static __attribute__((noinline)) void
 task_copy_arg(kolk__coro *coro, const void *arg, size_t size)
 {
-    char *top = (char *)coro - ((size + 15) & ~(size_t)15);
+    char *top = (char *)task_start_of(coro) - ((size + 15) & ~(size_t)15);
 
     coro->arg = memcpy(top, arg, size);
-    return top;
+    coro->sp = kolk__switch_prepare(top, task_main, coro);
 }
 
 /* The context of whoever spawns on `loop`. */
@@ -248,12 +258,11 @@ task_coro_new(kolk_loop *loop, kolk_task *task, const struct task_plan *plan)
     if (KOLK_UNLIKELY(coro == NULL)) {
         return NULL;
     }
-    char *top = (char *)coro;
+    coro->sp = &task_start_of(coro)->place;
     coro->arg = plan->arg;
     if (KOLK_UNLIKELY(plan->options->arg_size > 0)) {
-        top = task_copy_arg(coro, plan->arg, plan->options->arg_size);
+        task_copy_arg(coro, plan->arg, plan->options->arg_size);
     }
-    coro->sp = kolk__switch_prepare(top, task_main, coro);
     coro->is_cancelled = false;
     coro->reason = "";
     coro->cancels = 0;
@@ -274,8 +283,9 @@ task_coro_new(kolk_loop *loop, kolk_task *task, const struct task_plan *plan)
     return coro;
 }
 
-/* Runs `coro` to its first wait, inside the step of `parent`. */
-static void
+/* Runs `coro` to its first wait, inside the step of `parent`. Not inlined: a
+ * switch makes its function keep every register. */
+static __attribute__((noinline)) void
 task_run_eager(kolk__coro *coro, kolk__coro *parent)
 {
     kolk_loop *loop = coro->loop;
@@ -303,18 +313,32 @@ task_options_check(kolk_loop *loop, const kolk_spawn_options *options)
     return 0;
 }
 
-static inline int
+/* The same for any loop and options; the state is there afterwards. */
+static __attribute__((noinline)) int
 task_spawn_check(kolk_loop *loop, const kolk_spawn_options *options)
 {
+    if (loop == NULL) {
+        return kolk__misuse(NULL, "kolk_spawn() without a loop");
+    }
     int err = kolk__loop_check(loop, "kolk_spawn() from another thread");
 
-    if (err == 0 && options != &task_nothing_special) {
+    if (err == 0) {
         err = task_options_check(loop, options);
     }
-    if (KOLK_UNLIKELY(err < 0)) {
+    if (err < 0) {
         return err;
     }
     return loop->closing ? -ESHUTDOWN : kolk__task_state_open(loop);
+}
+
+/* Inside of a task, with nothing special, there is little to check. */
+static inline bool
+task_spawn_is_plain(const kolk_loop *loop, const kolk_spawn_options *options)
+{
+    return KOLK_LIKELY(options == &task_nothing_special && loop != NULL
+                       && loop == kolk__this_thread.loop
+                       && loop->current != NULL && !loop->closing
+                       && loop->generation == kolk__generation);
 }
 
 int
@@ -325,14 +349,14 @@ kolk_spawn_at(const char *site, kolk_loop *loop,
     if (loop == NULL) {
         loop = kolk__this_thread.loop;
     }
-    if (loop == NULL) {
-        return kolk__misuse(NULL, "kolk_spawn() without a loop");
-    }
     struct task_plan plan = {
         site, options != NULL ? options : &task_nothing_special, fn, arg};
-    int err = task_spawn_check(loop, plan.options);
-    if (err < 0) {
-        return err;
+    if (!task_spawn_is_plain(loop, plan.options)) {
+        int err = task_spawn_check(loop, plan.options);
+
+        if (err < 0) {
+            return err;
+        }
     }
     /* One reference is the running coroutine's. */
     kolk_task *task = kolk__record_new(loop, out != NULL ? 2 : 1);

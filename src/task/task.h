@@ -200,11 +200,6 @@ kolk__record_free(kolk_future *task)
     kolk__loop_unref(loop);
 }
 
-/* ---- future.c ---- */
-
-/* Sets the result and queues everything that waits for it. */
-void kolk__future_finish(kolk_future *future, int result);
-
 /* ---- scope.c ---- */
 
 /* Works out anew whether `coro` is to see a request, and if one has come,
