@@ -388,6 +388,22 @@ kolk__op_wait(kolk_loop *loop, kolk_op *op, struct kolk__descriptor *desc)
 /* ---- completions ---- */
 
 void
+kolk__op_not_begun(kolk_loop *loop, kolk_op *op)
+{
+    if ((op->marks & KOLK__OP_CANCELLING) != 0) {
+        kolk__op_completed(loop, op, -ECANCELED);
+    } else if (kolk__op_is_file(op)) {
+        kolk__op_file_restart(loop, op);
+    } else {
+        struct kolk__descriptor *desc =
+            kolk__descriptor_find(loop->poller, op->fd);
+
+        op->state = KOLK__OP_BEHIND;
+        kolk__op_serve(loop, desc, kolk__op_ring(desc, op));
+    }
+}
+
+void
 kolk__op_completed(kolk_loop *loop, kolk_op *op, int result)
 {
     bool is_cancelling = (op->marks & KOLK__OP_CANCELLING) != 0;

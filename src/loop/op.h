@@ -64,6 +64,18 @@ enum { KOLK__OP_NOT_READY = INT_MIN };
 /* The most that one system call moves. */
 #define KOLK__OP_SIZE_MAX ((size_t)0x7ffff000)
 
+/* `buffer` for a field that serves both directions. */
+static inline void *
+kolk__op_buffer(const void *buffer)
+{
+    union {
+        const void *from;
+        void *to;
+    } either = {.from = buffer};
+
+    return either.to;
+}
+
 static inline bool
 kolk__op_is_reading(const kolk_op *op)
 {
@@ -123,6 +135,9 @@ void kolk__op_serve(kolk_loop *loop, struct kolk__descriptor *desc,
 
 /* The kernel's ring has taken `op`. */
 void kolk__op_in_ring(kolk_loop *loop, kolk_op *op);
+
+/* The kernel's ring gives `op` back, and has not begun it. */
+void kolk__op_not_begun(kolk_loop *loop, kolk_op *op);
 
 /* The kernel's ring says that `op` has come to `result`. */
 void kolk__op_completed(kolk_loop *loop, kolk_op *op, int result);

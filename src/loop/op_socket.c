@@ -28,7 +28,7 @@ socket_fill(kolk_op *op, enum kolk__op_kind kind, int fd, const void *buffer,
     op->kind = (uint8_t)kind;
     op->marks = 0;
     op->fd = fd;
-    op->buffer = (void *)(uintptr_t)buffer;
+    op->buffer = kolk__op_buffer(buffer);
     op->size = size < KOLK__OP_SIZE_MAX ? size : KOLK__OP_SIZE_MAX;
     op->extra = extra;
 }

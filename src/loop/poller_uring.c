@@ -14,7 +14,10 @@
 
 #include "loop/uring.h"
 
-enum { URING_STALLS_MAX = 1000 }; /* of 1 ms: then the ring counts as lost */
+enum {
+    URING_STALLS_MAX = 1000, /* of 1 ms: then the ring counts as lost */
+    URING_TRIES = 8,         /* where nothing is waited for */
+};
 
 /* `fn` may end operations. Nothing of the user's runs, so the links of those
  * that have left the ring still lead on. */
@@ -113,7 +116,7 @@ uring_complete(kolk_loop *loop, uint64_t user_data, int result, unsigned flags,
         if (lost != 0 && result == -ECANCELED) {
             result = lost;
         }
-        kolk__op_completed(loop, (kolk_op *)(uintptr_t)user_data, result);
+        kolk__op_completed(loop, kolk__uring_op(user_data), result);
     }
 }
 
@@ -158,8 +161,7 @@ uring_undo_prepared(kolk_loop *loop)
 
         if (user_data >= KOLK__URING_OURS_END) {
             uring->flying--;
-            kolk__op_completed(loop, (kolk_op *)(uintptr_t)user_data,
-                               -ECANCELED);
+            kolk__op_not_begun(loop, kolk__uring_op(user_data));
         }
     }
 }
@@ -228,7 +230,11 @@ uring_enter(kolk_loop *loop, kolk_time delay)
             ring, &cqe, 1, delay == KOLK_NEVER ? NULL : &timeout, NULL);
         kolk__block_end(hooks);
     } else if (!uring->is_hot || uring_must_enter(ring)) {
-        err = kolk__sys.io_uring_submit_and_get_events(ring);
+        /* Or a storm of signals would keep everything from being submitted. */
+        int tries = URING_TRIES;
+        do {
+            err = kolk__sys.io_uring_submit_and_get_events(ring);
+        } while (err == -EINTR && --tries > 0);
     }
     return err < 0 && err != -EINTR && err != -ETIME ? err : 0;
 }

@@ -29,6 +29,18 @@ struct kolk__uring {
     bool is_owing;    /* a cancel request found no room */
 };
 
+/* The operation whose address `user_data` is. */
+static inline kolk_op *
+kolk__uring_op(uint64_t user_data)
+{
+    union {
+        uintptr_t number;
+        kolk_op *op;
+    } address = {.number = (uintptr_t)user_data};
+
+    return address.op;
+}
+
 /* Does `err` mean that the ring will take no more? */
 static inline bool
 kolk__uring_is_fatal(int err)

@@ -120,7 +120,7 @@ await_fill(struct op_await *await, enum kolk__op_kind kind, int fd,
     op->state = KOLK__OP_IDLE;
     op->marks = 0;
     op->fd = fd;
-    op->buffer = (void *)(uintptr_t)buffer;
+    op->buffer = kolk__op_buffer(buffer);
     op->size = size < KOLK__OP_SIZE_MAX ? size : KOLK__OP_SIZE_MAX;
     op->extra = extra;
     op->ended = await_ended;

@@ -155,6 +155,32 @@ TEST_ONCE(a_ring_that_fails_is_replaced_and_reported_once)
     kolk_loop_set_error_handler(loop, NULL);
 }
 
+TEST_ONCE(what_a_lost_ring_had_not_taken_is_done_all_the_same)
+{
+    kolk_loop *loop = test_real_loop_open_with(&with_uring);
+    struct listener complaint = {.handler.fn = listener_count};
+    struct kolk__sys real = kolk__sys;
+    struct sockaddr_in address;
+    struct test_op connecting, accepting;
+    int listener = test_listen(&address);
+    int fd = op_socket(SOCK_NONBLOCK);
+
+    kolk_loop_set_error_handler(loop, &complaint.handler);
+    test_op_init(&connecting, loop);
+    test_op_init_giving(&accepting, loop);
+    CHECK_OK(kolk_op_connect(loop, &connecting.op, fd,
+                             (struct sockaddr *)&address, sizeof address));
+    fail_ring();
+    int connected = test_op_wait(&connecting);
+    kolk__sys = real;
+    kolk_loop_set_error_handler(loop, NULL);
+    CHECK_INT(connected, 0);
+    CHECK_OK(kolk_op_accept(loop, &accepting.op, listener, NULL, NULL, 0));
+    CHECK_OK(test_op_wait(&accepting));
+    kolk_forget(loop, fd);
+    kolk_forget(loop, listener);
+}
+
 static int busy_times;
 static struct kolk__sys busy_real;
 
