@@ -96,10 +96,13 @@ task_bury_ended(kolk_loop *loop)
 
 /* The first frame of every task. */
 static void
-task_main(void *arg)
+task_main(void *unused)
 {
-    kolk__coro *coro = arg;
-    kolk_loop *loop = coro->loop;
+    kolk_loop *loop = kolk__this_thread.loop;
+    /* Not by the argument, which would have to wait for the stack pointer. */
+    kolk__coro *coro = loop->current;
+
+    (void)unused;
 
     kolk__announce_arrival(&coro->fiber);
     int result = coro->fn(coro->arg);
@@ -196,7 +199,7 @@ task_start_of(kolk__coro *coro)
 static __attribute__((noinline)) void
 task_coro_init(kolk__coro *coro, kolk_loop *loop, char *end)
 {
-    (void)kolk__switch_prepare(coro, task_main, coro);
+    (void)kolk__switch_prepare(coro, task_main, NULL);
     kolk_call_init(&coro->call, kolk__task_step, task_dropped);
     coro->loop = loop; /* in the call's reserve, as is sp */
     coro->interrupt = NULL;
@@ -236,7 +239,7 @@ task_copy_arg(kolk__coro *coro, const void *arg, size_t size)
     char *top = (char *)task_start_of(coro) - ((size + 15) & ~(size_t)15);
 
     coro->arg = memcpy(top, arg, size);
-    coro->sp = kolk__switch_prepare(top, task_main, coro);
+    coro->sp = kolk__switch_prepare(top, task_main, NULL);
 }
 
 /* The context of whoever spawns on `loop`. */
