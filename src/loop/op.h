@@ -119,6 +119,16 @@ int kolk__op_try_last(kolk_loop *loop, kolk_op *op);
 /* Lets `op` wait: from here on it ends by itself. Returns 0 or -ENOMEM. */
 int kolk__op_wait(kolk_loop *loop, kolk_op *op, struct kolk__descriptor *desc);
 
+/* The same where that is known to be settled: its descriptor is edge-triggered
+ * and not ready, and `ring`, the direction, is empty. */
+static inline void
+kolk__op_wait_settled(kolk_loop *loop, kolk_op *op, kolk_link *ring)
+{
+    kolk__ring_push(ring, &op->link);
+    op->state = KOLK__OP_WAITING;
+    loop->poller->pending++;
+}
+
 /* kolk_op_init() for an operation that is awaited. */
 void kolk__op_init_awaited(kolk_op *op, kolk_op_fn *ended);
 

@@ -191,7 +191,8 @@ turn_is_hopeless(const kolk_loop *loop)
 static kolk_time
 turn_delay(kolk_loop *loop)
 {
-    kolk_time deadline = kolk__timers_next(loop);
+    kolk_time deadline =
+        loop->timers.count != 0 ? kolk__timers_next(loop) : KOLK_NEVER;
 
     if (deadline == KOLK_NEVER) {
         if (loop->debug && loop->task_ops != NULL && turn_is_hopeless(loop)) {

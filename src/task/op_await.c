@@ -9,8 +9,11 @@
  * A request to cancel asks the operation to end; the task still waits for that,
  * so that nobody writes to its stack once it has gone on.
  */
+#include <errno.h>
+
 #include <kolk/pool.h>
 
+#include "base/sys.h"
 #include "loop/op.h"
 #include "task/park.h"
 
@@ -126,6 +129,70 @@ await_fill(struct op_await *await, enum kolk__op_kind kind, int fd,
     op->ended = await_ended;
 }
 
+/* ---- the short way ---- */
+
+/* The descriptor `fd` if it is one that most messages come by: epoll tells of
+ * every change, nobody waits in the direction of `ring`, and what is known is
+ * as `ready` says. Else NULL, and the long way knows what to do. */
+static inline struct kolk__descriptor *
+await_known(const kolk_loop *loop, int fd, bool reading, bool ready)
+{
+    struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, fd);
+
+    if (KOLK_LIKELY(desc != NULL && desc->is_edge && !desc->is_closing
+                    && kolk__descriptor_may_try(desc, reading) == ready
+                    && kolk__ring_is_empty(reading ? &desc->readers
+                                                   : &desc->writers))) {
+        return desc;
+    }
+    return NULL;
+}
+
+/* Sends at once. Returns KOLK__OP_NOT_READY if that takes the long way. */
+static inline int
+await_send_now(kolk__coro *coro, int fd, const void *buffer, size_t size,
+               int flags)
+{
+    struct kolk__descriptor *desc =
+        await_known(kolk__this_thread.loop, fd, false, true);
+
+    if (KOLK_UNLIKELY(desc == NULL || size > KOLK__OP_SIZE_MAX)) {
+        return KOLK__OP_NOT_READY;
+    }
+    int result = (int)kolk__sys.send(fd, buffer, size,
+                                     flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (KOLK_UNLIKELY(result < 0)) {
+        if (errno == EAGAIN) {
+            kolk__descriptor_not_ready(desc, false);
+        }
+        if (errno == EAGAIN || errno == EINTR) {
+            return KOLK__OP_NOT_READY;
+        }
+        result = -errno;
+    }
+    await_be_fair(coro);
+    return result;
+}
+
+/* Waits at once for what is known not to be there, and receives it. Returns
+ * KOLK__OP_NOT_READY if that takes the long way. */
+static inline int
+await_recv_later(kolk__coro *coro, struct op_await *await)
+{
+    kolk_loop *loop = kolk__this_thread.loop;
+    struct kolk__descriptor *desc =
+        await_known(loop, await->op.fd, true, false);
+
+    if (KOLK_UNLIKELY(desc == NULL || coro->is_cancelled || loop->debug
+                      || loop->poller->ops->submit != NULL)) {
+        return KOLK__OP_NOT_READY;
+    }
+    kolk__op_wait_settled(loop, &await->op, &desc->readers);
+    await->coro = coro;
+    await->is_parked = true;
+    return kolk__park(coro, "recv", await_interrupt, await);
+}
+
 int
 kolk_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
@@ -173,17 +240,33 @@ kolk_write(int fd, const void *buffer, size_t size)
 int
 kolk_recv(int fd, void *buffer, size_t size, int flags)
 {
+    kolk__coro *coro = kolk__current_coro();
     struct op_await await;
 
     await_fill(&await, KOLK__OP_RECV, fd, buffer, size, (unsigned)flags);
+    if (KOLK_LIKELY(coro != NULL)) {
+        int result = await_recv_later(coro, &await);
+
+        if (result != KOLK__OP_NOT_READY) {
+            return result;
+        }
+    }
     return await_socket(&await, "kolk_recv() outside a task", "recv");
 }
 
 int
 kolk_send(int fd, const void *buffer, size_t size, int flags)
 {
+    kolk__coro *coro = kolk__current_coro();
     struct op_await await;
 
+    if (KOLK_LIKELY(coro != NULL)) {
+        int result = await_send_now(coro, fd, buffer, size, flags);
+
+        if (result != KOLK__OP_NOT_READY) {
+            return result;
+        }
+    }
     await_fill(&await, KOLK__OP_SEND, fd, buffer, size, (unsigned)flags);
     return await_socket(&await, "kolk_send() outside a task", "send");
 }
