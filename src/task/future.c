@@ -13,6 +13,7 @@
 
 #include "base/sys.h"
 #include "task/park.h"
+#include "task/switch_to.h"
 
 enum {
     PLAIN_OPEN,    /* nobody has sent a result from a thread */
@@ -347,8 +348,8 @@ kolk_await(kolk_future *future)
         }
     } else if (!kolk__future_is_done(future)) {
         kolk__call_link(&future->waiters, &coro->call);
-        (void)kolk__park(coro, future_reason(future), future_await_interrupt,
-                         future);
+        (void)kolk__park_here(coro, future_reason(future),
+                              future_await_interrupt, future);
     }
     future->bits |= KOLK__FUTURE_READ;
     return future->result;

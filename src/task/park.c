@@ -27,13 +27,7 @@ int
 kolk__park(kolk__coro *coro, const char *reason, kolk__interrupt_fn *interrupt,
            void *object)
 {
-    coro->is_parked = true;
-    coro->reason = reason;
-    coro->interrupt = interrupt;
-    coro->object = object;
-    kolk__coro_leave(coro);
-    coro->interrupt = NULL;
-    return coro->wake_result;
+    return kolk__park_here(coro, reason, interrupt, object);
 }
 
 /* The body of kolk__yield(). */

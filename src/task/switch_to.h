@@ -70,3 +70,17 @@ kolk__coro_leave(kolk__coro *coro)
     }
     kolk__switch_to(loop, &coro->sp, &coro->fiber, next, false);
 }
+
+/* The body of kolk__park(), see park.h. */
+static inline __attribute__((always_inline)) int
+kolk__park_here(kolk__coro *coro, const char *reason,
+                kolk__interrupt_fn *interrupt, void *object)
+{
+    coro->is_parked = true;
+    coro->reason = reason;
+    coro->interrupt = interrupt;
+    coro->object = object;
+    kolk__coro_leave(coro);
+    coro->interrupt = NULL;
+    return coro->wake_result;
+}
