@@ -9,6 +9,9 @@
 
 /* ---- a loop on the move ---- */
 
+/* Long enough for the first thread to have ended before. */
+#define MOVE_DELAY KOLK_MS(300)
+
 static struct {
     host_loop *loop;
     int result;
@@ -56,8 +59,8 @@ move_sleeper(void *arg)
     kolk_time begin = kolk_now(NULL);
 
     (void)arg;
-    int err = kolk_sleep(KOLK_MS(20));
-    move.slept = kolk_now(NULL) - begin >= KOLK_MS(20);
+    int err = kolk_sleep(MOVE_DELAY);
+    move.slept = kolk_now(NULL) - begin >= MOVE_DELAY;
     return err;
 }
 
@@ -76,7 +79,7 @@ move_lend(void)
     host_object *reader = host_new(move.loop, HOST_READER, 'r', move_read);
     host_object *op = host_new(move.loop, HOST_OP, 'o', NULL);
 
-    CHECK_OK(host_call_at(timer, kolk_now(move.loop->loop) + KOLK_MS(20)));
+    CHECK_OK(host_call_at(timer, kolk_now(move.loop->loop) + MOVE_DELAY));
     CHECK_OK(host_watch(reader, move.fds[2][0]));
     CHECK_OK(host_recv(op, move.fds[1][0]));
     host_unref(timer);
@@ -105,7 +108,7 @@ TEST_TIME(what_waits_goes_with_its_loop_from_thread_to_thread)
     for (int i = 0; i < 3; i++) {
         CHECK_INT(write(move.fds[i][1], "x", 1), 1);
     }
-    host_later_new(move.loop, KOLK_MS(60), host_stop);
+    host_later_new(move.loop, MOVE_DELAY + KOLK_MS(40), host_stop);
     CHECK_OK(move_run_in_thread());
     CHECK_INT(move.received, 1);
     CHECK(move.slept);
