@@ -104,8 +104,8 @@ KOLK_API kolk_time kolk_loop_turn_time(const kolk_loop *loop);
 
 /* While work is ready, the loop looks at its timers and polls about once in
  * `delay` nanoseconds; 20 us at first. Reading the clock costs more than a
- * short turn, so it is read every few turns, 64 at most, fewer when turns get
- * longer. 0: the loop looks in every turn. */
+ * short step, so it is read at the first end of a turn after some steps, 62 at
+ * most, fewer when steps get longer. 0: the loop looks in every turn. */
 KOLK_API void kolk_loop_set_poll_interval(kolk_loop *loop, kolk_time delay);
 
 /* What runs: "epoll" or "io_uring", and in `*why` (may be NULL) why it is that

@@ -90,6 +90,7 @@ struct kolk_loop {
     uint32_t turn; /* the newest turn begun; calls are stamped turn + 1 */
     uint32_t end;  /* the last turn that the innermost run may run now */
     uint32_t attention;
+    bool looks_ahead; /* the task layer's: task/ahead.h */
 
     /* tasks: the task layer's */
     struct kolk__coro *current; /* runs now, or NULL */
@@ -100,8 +101,9 @@ struct kolk_loop {
     struct kolk__task_state *task_state;
 
     /* looking around: when to poll although work is ready */
-    int32_t budget;      /* turns until the clock is read again */
+    int32_t budget;      /* steps until a turn's end reads the clock again */
     int32_t budget_full; /* what it is set to then; follows their length */
+    bool look_is_due;    /* the clock was read, on a task's stack */
     kolk_time poll_interval;
     kolk_time looked; /* when the clock was last read for the budget */
     kolk_time polled; /* when the loop last polled */
@@ -295,7 +297,6 @@ kolk__turn_follow(kolk_loop *loop)
     if (KOLK_UNLIKELY(loop->budget <= 0) && !kolk__turn_renew(loop)) {
         return false;
     }
-    loop->budget--;
     loop->turn++;
     loop->end = loop->turn;
     return true;

@@ -7,8 +7,8 @@
  *
  * Looking around (the clock, the kernel, the timers) costs more than a short
  * callback. So while work is ready it happens about once in `poll_interval`,
- * and reading the clock to know that is itself spread over some turns, the
- * budget, which follows how long turns are. With an interval of 0, or a clock
+ * and reading the clock to know that is itself spread over some steps, the
+ * budget, which follows how long they are. With an interval of 0, or a clock
  * of the user's, the loop looks in every turn, and polls where a descriptor or
  * an operation is waited for: nobody else could tell the difference.
  */
@@ -20,8 +20,7 @@
 #include "loop/poller.h"
 
 enum {
-    TURN_BUDGET_MAX = 64,
-    TURN_LOOK_NOW = -1, /* a budget: the clock was read, a look is due */
+    TURN_BUDGET_MAX = 62, /* 0, 2, 6, 14, 30, 62 */
     TURN_PAUSE_MS = 10, /* after a poll that failed */
 };
 
@@ -82,6 +81,7 @@ turn_run(kolk_loop *loop)
     loop->end = ++loop->turn;
     while ((call = kolk__ready_first(loop)) != NULL) {
         kolk__ready_shift(loop, call);
+        loop->budget--;
         if (KOLK_LIKELY(loop->attention == 0)) {
             call->fn(call);
         } else {
@@ -131,7 +131,7 @@ turn_budget_renew(kolk_loop *loop)
         loop->budget_full /= 4;
     } else if (since < loop->poll_interval / 8
                && loop->budget_full < TURN_BUDGET_MAX) {
-        loop->budget_full = loop->budget_full * 2 + 1;
+        loop->budget_full = loop->budget_full * 2 + 2;
     }
     loop->budget = loop->budget_full;
     loop->looked = now;
@@ -152,30 +152,22 @@ turn_look_is_due(kolk_loop *loop)
     if (turn_looks_always(loop)) {
         return true;
     }
-    if (loop->budget == TURN_LOOK_NOW) {
-        loop->budget = loop->budget_full;
+    if (loop->look_is_due) {
+        loop->look_is_due = false;
         return true;
     }
-    if (loop->budget > 0) {
-        loop->budget--;
-        return false;
-    }
-    return turn_budget_renew(loop);
+    return loop->budget <= 0 && turn_budget_renew(loop);
 }
 
 bool
 kolk__turn_renew(kolk_loop *loop)
 {
-    if (turn_looks_always(loop) || loop->budget == TURN_LOOK_NOW
+    if (turn_looks_always(loop) || loop->look_is_due
         || atomic_load_explicit(&loop->inbox->full, memory_order_relaxed)) {
         return false;
     }
-    if (turn_budget_renew(loop)) {
-        loop->budget = TURN_LOOK_NOW; /* on the loop's own stack */
-        return false;
-    }
-    loop->budget++; /* the turn to follow is beside the new ones */
-    return true;
+    loop->look_is_due = turn_budget_renew(loop);
+    return !loop->look_is_due;
 }
 
 /* Could nothing but another thread or a signal ever wake the loop? */

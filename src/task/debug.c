@@ -98,6 +98,22 @@ overflow_append(char *buffer, size_t size, const char *text)
     buffer[used] = '\0';
 }
 
+/* The name of a task that was given none. */
+static void
+overflow_append_id(char *buffer, size_t size, uint64_t id)
+{
+    char digits[24];
+    size_t at = sizeof digits - 1;
+
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + id % 10);
+        id /= 10;
+    } while (id > 0);
+    overflow_append(buffer, size, "task-");
+    overflow_append(buffer, size, &digits[at]);
+}
+
 static const char *
 overflow_describe(const void *address, char *buffer, size_t size)
 {
@@ -110,7 +126,11 @@ overflow_describe(const void *address, char *buffer, size_t size)
     }
     buffer[0] = '\0';
     overflow_append(buffer, size, "task \"");
-    overflow_append(buffer, size, coro->name[0] != '\0' ? coro->name : "?");
+    if (coro->name[0] != '\0') {
+        overflow_append(buffer, size, coro->name);
+    } else {
+        overflow_append_id(buffer, size, coro->id);
+    }
     overflow_append(buffer, size, "\", spawned at ");
     overflow_append(buffer, size, coro->site);
     return buffer;

@@ -128,10 +128,28 @@ future_is_plain_task(const kolk_future *future)
                        && future->obituary == NULL);
 }
 
+/* The future is freed: tasks do not wait for it in vain, callbacks go back. */
+static void
+future_drop_waiters(kolk_future *future)
+{
+    while (!kolk__ring_is_empty(&future->waiters)) {
+        kolk_call *call = (kolk_call *)future->waiters.next;
+
+        if (call->fn == kolk__task_step) {
+            kolk__wake_linked(kolk__coro_of(call), -ECANCELED);
+            continue;
+        }
+        kolk__call_unlink(call);
+        if (call->dropped != NULL) {
+            call->dropped(call);
+        }
+    }
+}
+
 static __attribute__((noinline)) void
 future_free(kolk_future *future)
 {
-    kolk__calls_drop(&future->waiters);
+    future_drop_waiters(future);
     if (KOLK_UNLIKELY(future->result < 0 && future->result != -ECANCELED)
         && (future->bits & KOLK__FUTURE_READ) == 0) {
         /* The handler may look at it, and not keep it. */

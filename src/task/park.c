@@ -34,7 +34,10 @@ kolk__park(kolk__coro *coro, const char *reason, kolk__interrupt_fn *interrupt,
 static inline __attribute__((always_inline)) void
 park_yield(kolk__coro *coro)
 {
-    kolk__ready_push_inside(kolk__this_thread.loop, &coro->call);
+    kolk_loop *loop = kolk__this_thread.loop;
+
+    kolk__ready_push_inside(loop, &coro->call);
+    kolk__ahead_note(loop, coro);
     kolk__coro_leave(coro);
 }
 

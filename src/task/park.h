@@ -21,6 +21,7 @@
 
 #include <errno.h>
 
+#include "task/ahead.h"
 #include "task/task.h"
 
 /* Waits until somebody wakes `coro`, the current one, and returns the result
@@ -50,6 +51,7 @@ kolk__wake(kolk__coro *coro, int result)
     coro->wake_result = result;
     coro->is_parked = false;
     kolk__ready_push(loop, &coro->call);
+    kolk__ahead_note(loop, coro);
     if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
         kolk__wake_traced(coro);
     }
@@ -64,6 +66,7 @@ kolk__wake_linked(kolk__coro *coro, int result)
     coro->wake_result = result;
     coro->is_parked = false;
     kolk__ready_move(loop, &coro->call);
+    kolk__ahead_note(loop, coro);
     if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
         kolk__wake_traced(coro);
     }

@@ -64,6 +64,7 @@ state_drop_all(kolk_loop *loop)
 {
     kolk__task_state *state = loop->task_state;
 
+    loop->looks_ahead = false; /* what was noted is being freed */
     while (!kolk__ring_is_empty(&state->all)) {
         kolk__coro *coro = KOLK_CONTAINER_OF(state->all.next, kolk__coro, all);
         kolk_task *task = coro->task;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "coro/switch.h"
+#include "task/ahead.h"
 #include "task/task.h"
 
 /* Saves this stack in `*from` and goes on in `next`, or on the loop's own
@@ -50,7 +51,10 @@ kolk__coro_next(kolk_loop *loop)
         return NULL;
     }
     kolk__ready_shift(loop, call);
-    return KOLK_CONTAINER_OF(call, kolk__coro, call);
+    loop->budget--;
+    kolk__coro *coro = KOLK_CONTAINER_OF(call, kolk__coro, call);
+    kolk__ahead_fetch(loop, coro);
+    return coro;
 }
 
 /* Lets others run; returns when `coro`, the current one, is stepped again.

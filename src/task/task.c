@@ -46,6 +46,7 @@ task_settle(kolk__coro *coro, int result)
     kolk__task_state *state = coro->loop->task_state;
     kolk_task *task = coro->task;
 
+    kolk__ahead_forget(coro->loop, coro);
     kolk__ring_unlink(&coro->all);
     state->count--;
     kolk__context_unref(coro->context);
@@ -133,18 +134,12 @@ kolk__task_step(kolk_call *call)
     kolk__coro *coro = kolk__coro_of(call);
     kolk_loop *loop = coro->loop;
 
+    kolk__ahead_decide(loop);
     kolk__switch_to(loop, &loop->main_sp, &loop->task_state->fiber, coro,
                     false);
     if (KOLK_UNLIKELY(loop->ended != NULL)) {
         task_bury_ended(loop);
     }
-}
-
-/* The loop is gone, or the future that it waited for. */
-static void
-task_dropped(kolk_call *call)
-{
-    kolk__wake(kolk__coro_of(call), -ECANCELED);
 }
 
 kolk__coro *
@@ -200,7 +195,7 @@ static __attribute__((noinline)) void
 task_coro_init(kolk__coro *coro, kolk_loop *loop, char *end)
 {
     (void)kolk__switch_prepare(coro, task_main, NULL);
-    kolk_call_init(&coro->call, kolk__task_step, task_dropped);
+    kolk_call_init(&coro->call, kolk__task_step, NULL);
     coro->loop = loop; /* in the call's reserve, as is sp */
     coro->interrupt = NULL;
     coro->scope = NULL;

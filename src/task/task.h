@@ -77,14 +77,18 @@ struct kolk__obituary {
 typedef void kolk__interrupt_fn(kolk__coro *coro);
 
 /* What a step touches stands in the first 64 bytes, one cache line: with ten
- * thousand tasks, lines are what a step costs. For that, two fields take the
- * place of the words that a call, as a node of the interface, has in reserve.
+ * thousand tasks, lines are what a step costs. For that, three fields take the
+ * place of words that a call, as a node of the interface, has: two in reserve,
+ * and `dropped`, which nobody calls, because a task in the way of something
+ * that is freed is woken instead.
  */
 struct kolk__coro {
     union {
         kolk_call call; /* its step, ready or in the ring that it waits in */
         struct {
-            char call_head[offsetof(kolk_call, reserved)];
+            char call_head[offsetof(kolk_call, dropped)];
+            kolk__coro *ahead; /* to be queued later: ahead.h */
+            uint32_t call_turn, call_state;
             void *sp; /* the kolk__place where it stands while not running */
             kolk_loop *loop;
         };
@@ -120,6 +124,9 @@ struct kolk__coro {
     kolk__fiber fiber;
 };
 
+/* How many places before its turn a task's memory is asked for. */
+enum { KOLK__AHEAD = 16 };
+
 /* What the tasks of one loop share. */
 typedef struct kolk__task_state {
     kolk_link all; /* coroutines, oldest first */
@@ -128,9 +135,12 @@ typedef struct kolk__task_state {
     struct kolk__context *context; /* the loop's own values */
     kolk_future *free_records;
     struct kolk__record_chunk *chunks;
-    unsigned eager;    /* first steps inside their parents' */
-    bool is_watched;   /* kolk__announce_is_watched() */
-    kolk__fiber fiber; /* of the loop's own stack */
+    kolk__coro *recent[KOLK__AHEAD]; /* the last that were queued: ahead.h */
+    unsigned recent_next;
+    uint32_t ahead_turn; /* when it was last decided whether to look ahead */
+    unsigned eager;      /* first steps inside their parents' */
+    bool is_watched;     /* kolk__announce_is_watched() */
+    kolk__fiber fiber;   /* of the loop's own stack */
 } kolk__task_state;
 
 /* The coroutine that runs in this thread, or NULL. */
