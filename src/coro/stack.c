@@ -5,9 +5,11 @@
  * A slab is one mapping cut into up to 64 stacks. A stack is *cold* as long as
  * it holds no memory: its slab has a bit for each. Taking one warms it up; it
  * is given back to a list of warm ones, whose links stand on the stacks
- * themselves, on the page that the next user touches first. Once that list is
- * long enough, what is given back goes cold again, and a slab that is cold
- * altogether is unmapped, which gives back the page tables too. So an idle
+ * themselves, on the page that the next user touches first. A list longer than
+ * need be goes cold again when the loop has nothing to do, and a slab that is
+ * cold altogether is unmapped, which gives back the page tables too. Not as
+ * stacks are given back: with 100,000 tasks that come and go, a page fault and
+ * two system calls each made that seven times slower. So an idle
  * stack costs the pages it has touched and its share of page tables, and
  * nothing on the heap but a bit in its slab.
  *
@@ -400,10 +402,8 @@ stack_give_slow(kolk__stacks *stacks, struct stack_cell *cell, size_t size)
     }
     if (size != stacks->size) {
         stack_close_alone(stacks, cell);
-    } else if (stacks->free_count < KOLK__STACKS_KEPT) {
-        stack_push(stacks, cell);
     } else {
-        stack_chill(stacks, cell);
+        stack_push(stacks, cell);
     }
 }
 
@@ -412,8 +412,7 @@ kolk__stack_give(kolk__stacks *stacks, char *end, size_t size)
 {
     struct stack_cell *cell = (struct stack_cell *)(void *)end;
 
-    if (size != 0 || stacks->free_count >= KOLK__STACKS_KEPT
-        || cell->guard == KOLK__GUARD_NONE) {
+    if (size != 0 || cell->guard == KOLK__GUARD_NONE) {
         stack_give_slow(stacks, cell, size);
         return;
     }
@@ -423,8 +422,16 @@ kolk__stack_give(kolk__stacks *stacks, char *end, size_t size)
 bool
 kolk__stack_is_kept(const kolk__stacks *stacks, size_t size)
 {
-    return stacks->free_count < KOLK__STACKS_KEPT
-           && (size == 0 || stack_size_of(stacks, size) == stacks->size);
+    return size == 0 || stack_size_of(stacks, size) == stacks->size;
+}
+
+void
+kolk__stacks_trim(kolk__stacks *stacks)
+{
+    for (int i = 0;
+         i < KOLK__STACKS_TRIM && stacks->free_count > KOLK__STACKS_KEPT; i++) {
+        stack_chill(stacks, stack_pop(stacks));
+    }
 }
 
 bool

@@ -18,6 +18,7 @@
 enum {
     KOLK__STACK_MIN = 16 * 1024,
     KOLK__STACKS_KEPT = 16384, /* free stacks of a pool that stay warm */
+    KOLK__STACKS_TRIM = 64,    /* go cold at a time, each a system call */
 };
 
 typedef struct kolk__stacks kolk__stacks;
@@ -40,6 +41,11 @@ char *kolk__stack_take(kolk__stacks *stacks, size_t size, char **bottom);
 /* Gives a stack back; `end` and `size` as it was taken with. A process whose
  * stack has no guard and has overflowed ends here, with a message. */
 void kolk__stack_give(kolk__stacks *stacks, char *end, size_t size);
+
+/* Gives the memory of some free stacks back to the kernel, if more are free
+ * than the pool keeps. For a loop that has nothing else to do: while it has, a
+ * crowd of tasks that has gone may be followed by another. */
+void kolk__stacks_trim(kolk__stacks *stacks);
 
 /* Would giving back a stack of `size` leave its memory alone? Then a coroutine
  * may do so while it still stands on it, as long as it has left before the

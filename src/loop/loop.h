@@ -78,6 +78,8 @@ typedef struct kolk__task_ops {
     bool (*is_task)(const kolk_call *call);
     /* The task's step took so long. */
     void (*report_slow)(kolk_loop *loop, kolk_task *task, kolk_time took);
+    /* The loop has nothing to do: gives back memory that was of use. */
+    void (*trim)(kolk_loop *loop);
     /* In debug mode, when a run begins in this thread. */
     void (*watch_overflow)(kolk_loop *loop);
     /* Frees what tasks share: stacks, records, contexts. */

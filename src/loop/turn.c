@@ -21,7 +21,7 @@
 
 enum {
     TURN_BUDGET_MAX = 62, /* 0, 2, 6, 14, 30, 62 */
-    TURN_PAUSE_MS = 10, /* after a poll that failed */
+    TURN_PAUSE_MS = 10,   /* after a poll that failed */
 };
 
 /* ---- running what is ready ---- */
@@ -186,6 +186,9 @@ turn_delay(kolk_loop *loop)
     kolk_time deadline =
         loop->timers.count != 0 ? kolk__timers_next(loop) : KOLK_NEVER;
 
+    if (loop->task_ops != NULL) {
+        loop->task_ops->trim(loop);
+    }
     if (deadline == KOLK_NEVER) {
         if (loop->debug && loop->task_ops != NULL && turn_is_hopeless(loop)) {
             loop->task_ops->report_deadlock(loop); /* may stop the loop */

@@ -132,6 +132,12 @@ state_report_slow(kolk_loop *loop, kolk_task *task, kolk_time took)
 }
 
 static void
+state_trim(kolk_loop *loop)
+{
+    kolk__stacks_trim(loop->stacks);
+}
+
+static void
 state_watch_overflow(kolk_loop *loop)
 {
     int err = kolk_report_overflow();
@@ -168,6 +174,7 @@ static const kolk__task_ops state_ops = {
     .unref = kolk_future_unref,
     .is_task = state_is_task,
     .report_slow = state_report_slow,
+    .trim = state_trim,
     .watch_overflow = state_watch_overflow,
     .free = state_free,
 };

@@ -414,6 +414,13 @@ TEST_ONCE(guards_by_mprotect_are_counted_back_when_unmapped)
 /* ---- giving memory back ---- */
 
 static int
+madvise_counted(void *addr, size_t size, int advice)
+{
+    fake.chilled += advice == MADV_DONTNEED;
+    return fake.real.madvise(addr, size, advice);
+}
+
+static int
 munmap_counted(void *addr, size_t size)
 {
     fake.unmapped += size;
@@ -426,12 +433,19 @@ TEST_ONCE(beyond_a_bound_free_stacks_give_their_memory_back)
     enum { COUNT = KOLK__STACKS_KEPT + 1000 };
     char **ends = many_take(stacks, COUNT);
 
-    fake_install(NULL, -1);
+    fake_install(madvise_counted, -1);
     kolk__sys.munmap = munmap_counted;
     for (int i = 0; i < COUNT; i++) {
-        CHECK(kolk__stack_is_kept(stacks, 0) == (i < KOLK__STACKS_KEPT));
+        CHECK(kolk__stack_is_kept(stacks, 0));
         kolk__stack_give(stacks, ends[i], 0);
     }
+    CHECK_INT(fake.chilled, 0);
+    kolk__stacks_trim(stacks);
+    CHECK_INT(fake.chilled, KOLK__STACKS_TRIM);
+    for (int i = 0; i < COUNT / KOLK__STACKS_TRIM; i++) {
+        kolk__stacks_trim(stacks);
+    }
+    CHECK_INT(fake.chilled, COUNT - KOLK__STACKS_KEPT);
     /* 1000 is 15 slabs and a part of one that was never used up. */
     CHECK_INT(fake.unmapped, (size_t)16 * 64 * SIZE);
     char *kept = ends[KOLK__STACKS_KEPT - 1];
@@ -459,6 +473,9 @@ TEST_ONCE(memory_that_cannot_be_given_back_is_kept)
     fake_install(madvise_keeps, -1);
     for (int i = 0; i < COUNT; i++) {
         kolk__stack_give(stacks, ends[i], 0);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        kolk__stacks_trim(stacks);
     }
     char *last = ends[COUNT - 1];
     free(ends);
