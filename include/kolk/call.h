@@ -21,13 +21,16 @@ typedef void kolk_call_fn(kolk_call *call);
 struct kolk_call {
     kolk_link link; /* private */
     kolk_call_fn *fn;
-    kolk_call_fn
-        *dropped; /* runs instead of fn when the loop closes, or NULL */
+    /* Runs instead of fn when the loop closes, or NULL. */
+    kolk_call_fn *dropped;
 
-    /* private to ready.c */
+    /* private to call.c */
     uint32_t turn;  /* the turn that runs it */
     uint32_t state; /* which list holds it */
-    void *reserved[2];
+
+    /* reserved: the library's own nodes keep something of theirs here */
+    uint64_t word;
+    void *pointer;
 };
 
 /* Prepares `call` to run `fn`. `dropped` may be NULL: it is called, once, if

@@ -18,15 +18,11 @@ typedef struct kolk_timer kolk_timer;
 typedef void kolk_timer_fn(kolk_timer *timer);
 
 struct kolk_timer {
-    kolk_call call; /* private: its place in the ready queue once due */
-    kolk_timer_fn *fn;
-    kolk_timer_fn
-        *dropped;       /* runs instead of fn when the loop closes, or NULL */
+    kolk_call call;     /* private: its place in the ready queue once due */
     kolk_time deadline; /* absolute, on kolk_now(loop); read only */
-
-    /* private to timer.c; the call's reserved words are the timer's, too */
-    uint64_t seq;      /* start order */
-    kolk_timer *child; /* in the heap of what is due soon */
+    kolk_timer_fn *fn;
+    /* Runs instead of fn when the loop closes, or NULL. */
+    kolk_timer_fn *dropped;
 };
 
 /* Prepares `timer` to run `fn`. `dropped` may be NULL: it is called, once, if

@@ -7,9 +7,9 @@
  * of the highest digit, base 64, in which its slot number differs from the
  * wheel's base. So starting and stopping are a few instructions on a ring, and
  * that is all that ever happens to most timeouts. What the base has reached is
- * in a pairing heap, ordered by (deadline, seq), which knows the nanoseconds
- * that the wheel does not see; `seq` counts starts. Both are made of fields of
- * the timers, so starting one cannot fail for want of memory.
+ * in a pairing heap, ordered by (deadline, start), which knows the nanoseconds
+ * that the wheel does not see. Both are made of fields of the timers, so
+ * starting one cannot fail for want of memory.
  *
  * The invariant: heap <= base < wheel, in slot numbers. Within the wheel a
  * lower level comes before a higher one, and no slot at or before the base's
@@ -275,7 +275,7 @@ struct timers_trail {
     unsigned count;
 };
 
-/* Queues what is in the heap and due. Each timer's `child` is set to the one
+/* Queues what is in the heap and due. Each timer's child is set to the one
  * that runs some steps after it: see timer_run(). */
 static void
 timers_fire(kolk_loop *loop, kolk_time now, struct timers_trail *trail)
@@ -287,10 +287,10 @@ timers_fire(kolk_loop *loop, kolk_time now, struct timers_trail *trail)
         kolk_timer **earlier = &trail->last[trail->count++ % TIMER_TRAIL];
 
         if (*earlier != NULL) {
-            (*earlier)->child = timer;
+            (*earlier)->call.pointer = timer;
         }
         *earlier = timer;
-        timer->child = NULL;
+        timer->call.pointer = NULL;
         timers->count--;
         kolk__ready_push(loop, &timer->call);
     }
@@ -399,11 +399,11 @@ timer_run(kolk_call *call)
 {
     kolk_timer *timer = KOLK_CONTAINER_OF(call, kolk_timer, call);
 
-    if (timer->child != NULL) {
+    if (heap_child(timer) != NULL) {
         /* When very many are due at once, the queue is a walk through memory
          * that waits at every step. By now that one may have been stopped and
          * freed, which does no harm: nothing but the cache is touched. */
-        timer_prefetch(timer->child);
+        timer_prefetch(heap_child(timer));
     }
     timer->fn(timer);
 }
@@ -439,7 +439,7 @@ timer_start(kolk_loop *loop, kolk_timer *timer, kolk_time deadline)
         kolk_timer_stop(loop, timer);
     }
     timer->deadline = deadline;
-    timer->seq = ++loop->timers.seq;
+    timer->call.word = ++loop->timers.seq;
     loop->timers.count++;
     timers_put(&loop->timers, timer);
     if (KOLK_UNLIKELY(loop->guest_idle)) {

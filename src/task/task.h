@@ -77,10 +77,9 @@ struct kolk__obituary {
 typedef void kolk__interrupt_fn(kolk__coro *coro);
 
 /* What a step touches stands in the first 64 bytes, one cache line: with ten
- * thousand tasks, lines are what a step costs. For that, three fields take the
- * place of words that a call, as a node of the interface, has: two in reserve,
- * and `dropped`, which nobody calls, because a task in the way of something
- * that is freed is woken instead.
+ * thousand tasks, lines are what a step costs. For that, fields take the place
+ * of the call's reserved words, and of `dropped`, which nobody calls: a task
+ * that waits for what is freed is woken instead.
  */
 struct kolk__coro {
     union {
