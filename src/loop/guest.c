@@ -16,11 +16,18 @@
 #include "base/sys.h"
 #include "loop/poller.h"
 
+/* When to try again what the kernel had no memory for. */
+#define GUEST_RETRY KOLK_MS(5)
+
+/* What no timer's deadline is. */
+#define GUEST_NO_DEADLINE ((kolk_time)-1)
+
 struct kolk__guest {
     int epoll_fd;
     int timer_fd;
     int ready_fd;
     int poller_fd;      /* the one that is in the set */
+    bool is_deaf;       /* the host may not notice what the poller has */
     bool ready_written; /* is ready_fd readable? */
     kolk_time deadline; /* what timer_fd is set to, on the loop's clock */
 };
@@ -95,9 +102,11 @@ kolk_loop_fileno(kolk_loop *loop)
 static void
 guest_set_poller(kolk_loop *loop, struct kolk__guest *guest)
 {
+    bool was_deaf = guest->is_deaf;
     int fd = loop->poller->ops->fileno(loop);
 
-    if (fd == guest->poller_fd) {
+    guest->is_deaf = fd < 0;
+    if (fd < 0 || fd == guest->poller_fd) {
         return;
     }
     if (guest->poller_fd >= 0) {
@@ -107,18 +116,17 @@ guest_set_poller(kolk_loop *loop, struct kolk__guest *guest)
     }
     int err = guest_add(guest, fd);
     guest->poller_fd = err < 0 ? -1 : fd;
-    if (err < 0) {
+    guest->is_deaf = err < 0;
+    if (err < 0 && !was_deaf) {
         kolk__report(loop, err, NULL, "watching a guest loop's poller failed");
     }
 }
 
 static void
-guest_set_ready(kolk_loop *loop, struct kolk__guest *guest)
+guest_write_ready(struct kolk__guest *guest, bool is_ready)
 {
     static const uint64_t one = 1;
     uint64_t count;
-    bool is_ready = !kolk__ring_is_empty(&loop->ready)
-                    || !kolk__ring_is_empty(&loop->turn_end) || loop->stopping;
 
     if (is_ready == guest->ready_written) {
         return;
@@ -133,6 +141,14 @@ guest_set_ready(kolk_loop *loop, struct kolk__guest *guest)
 }
 
 static void
+guest_set_ready(kolk_loop *loop, struct kolk__guest *guest)
+{
+    guest_write_ready(guest, !kolk__ring_is_empty(&loop->ready)
+                                 || !kolk__ring_is_empty(&loop->turn_end)
+                                 || loop->stopping);
+}
+
+static void
 guest_set_timer(kolk_loop *loop, struct kolk__guest *guest)
 {
     struct itimerspec when = {0};
@@ -141,19 +157,25 @@ guest_set_timer(kolk_loop *loop, struct kolk__guest *guest)
     /* While work is ready, the host knows already, and a clock that jumps where
      * the loop would sleep must not be asked. */
     if (guest->ready_written
-        || (deadline == guest->deadline && loop->clock == NULL)) {
+        || (deadline == guest->deadline && loop->clock == NULL
+            && !guest->is_deaf)) {
         return;
     }
-    if (deadline != KOLK_NEVER) {
-        kolk_time delay = kolk__loop_delay(loop, deadline);
-
-        /* Zero would disarm it. */
-        delay = delay > 0 ? delay : 1;
+    kolk_time delay =
+        deadline != KOLK_NEVER ? kolk__loop_delay(loop, deadline) : KOLK_NEVER;
+    if (guest->is_deaf && delay > GUEST_RETRY) {
+        delay = GUEST_RETRY;
+        deadline = GUEST_NO_DEADLINE;
+    }
+    if (delay != KOLK_NEVER) {
+        delay = delay > 0 ? delay : 1; /* zero would disarm it */
         when.it_value.tv_sec = delay / KOLK_S(1);
         when.it_value.tv_nsec = delay % KOLK_S(1);
     }
     if (kolk__sys.timerfd_settime(guest->timer_fd, 0, &when, NULL) == 0) {
         guest->deadline = deadline;
+    } else {
+        guest_write_ready(guest, true); /* the next turn tries again */
     }
 }
 

@@ -31,7 +31,8 @@ typedef struct kolk__poller_ops {
     void (*dispatch)(kolk_loop *loop, int events);
 
     /* The descriptor that is readable when `wait` would find an event; for
-     * guest mode. Work that is prepared but not submitted is submitted. */
+     * guest mode. Work that is prepared but not submitted is submitted; -EAGAIN
+     * if the kernel would not have it just now. */
     int (*fileno)(kolk_loop *loop);
 
     /* Completion; NULL: none. `submit` returns 0, or -EOPNOTSUPP and op.c does

@@ -365,7 +365,7 @@ uring_fileno(kolk_loop *loop)
         uring_lose(loop);
         return loop->poller->epoll_fd;
     }
-    return uring->ring.ring_fd;
+    return err < 0 ? -EAGAIN : uring->ring.ring_fd;
 }
 
 const kolk__poller_ops kolk__poller_uring = {

@@ -4,8 +4,11 @@
  */
 #include "notes.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+
+#include "base/sys.h"
 
 /* Does the host's poll say that the loop has something to do? */
 static bool
@@ -154,6 +157,65 @@ TEST(a_guest_is_readable_when_an_operation_has_ended)
     CHECK_INT(guest_buffer[0], 'x');
     CHECK_STR(notes, "o");
 }
+
+/* ---- what the kernel refuses, and gets again ---- */
+
+static struct kolk__sys guest_real;
+static int guest_calls;
+
+/* The first two are the guest's own, then comes the poller. */
+static int
+guest_refuse_poller(int epfd, int op, int fd, struct epoll_event *event)
+{
+    if (op == EPOLL_CTL_ADD && ++guest_calls > 2 && guest_calls <= 5) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return guest_real.epoll_ctl(epfd, op, fd, event);
+}
+
+static void
+guest_expect_report(kolk_error_handler *handler, kolk_loop *loop,
+                    const kolk_report *report)
+{
+    (void)handler, (void)loop;
+    CHECK_INT(report->error, -ENOMEM);
+    note_add('r');
+}
+
+/* Receives a byte; the host sleeps while the descriptor is not readable. */
+static void
+guest_receive(kolk_loop *loop)
+{
+    static kolk_op op;
+    int fds[2];
+
+    test_socketpair(fds);
+    kolk_op_init(&op, guest_op_ended, NULL);
+    CHECK_OK(kolk_op_recv(loop, &op, fds[0], guest_buffer, 8, 0));
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    while (kolk_op_is_pending(&op)) {
+        CHECK(guest_is_readable(loop, 10000));
+        CHECK_OK(kolk_run_once(loop));
+    }
+}
+
+TEST(a_guest_whose_poller_is_refused_hears_of_it_all_the_same)
+{
+    static kolk_error_handler handler = {.fn = guest_expect_report};
+    kolk_loop *loop = test_real_loop_open();
+
+    kolk_loop_set_error_handler(loop, &handler);
+    guest_real = kolk__sys;
+    kolk__sys.epoll_ctl = guest_refuse_poller;
+    CHECK_OK(kolk_loop_fileno(loop));
+    kolk__sys.epoll_ctl = guest_real.epoll_ctl;
+    guest_receive(loop);
+    CHECK_STR(notes, "ro");
+    kolk_loop_set_error_handler(loop, NULL);
+}
+
+/* ---- other threads ---- */
 
 static void *
 guest_push(void *arg)

@@ -6,6 +6,7 @@
  */
 #include "op_kit.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 #include "base/sys.h"
@@ -207,5 +208,36 @@ TEST_ONCE(a_ring_that_is_busy_is_asked_again)
     check_that_it_works(loop);
     check_that_it_works(loop);
     kolk__sys = busy_real;
+    CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
+}
+
+static int
+busy_submit(struct io_uring *ring)
+{
+    return busy_times-- > 0 ? -EAGAIN : busy_real.io_uring_submit(ring);
+}
+
+TEST_ONCE(a_guest_hears_of_what_a_busy_ring_takes_late)
+{
+    kolk_loop *loop = test_real_loop_open_with(&with_uring);
+    struct pollfd host = {.fd = kolk_loop_fileno(loop), .events = POLLIN};
+    struct test_op op;
+    char byte;
+    int fds[2];
+
+    CHECK_OK(host.fd);
+    test_socketpair(fds);
+    test_op_init(&op, loop);
+    busy_real = kolk__sys;
+    busy_times = 3;
+    kolk__sys.io_uring_submit = busy_submit;
+    CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    while (kolk_op_is_pending(&op.op)) {
+        CHECK_INT(poll(&host, 1, 10000), 1);
+        CHECK_OK(kolk_run_once(loop));
+    }
+    kolk__sys = busy_real;
+    CHECK_INT(op.result, 1);
     CHECK_STR(kolk_loop_backend(loop, NULL), "io_uring");
 }
