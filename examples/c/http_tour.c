@@ -196,25 +196,20 @@ clients_run(struct tour *tour)
 static int
 tour_run(void *arg)
 {
+    const kolk_spawn_options options = {.name = "server", .eager = true};
     struct tour *tour = arg;
-    kolk_task *task;
-    tour->port = 0;
-    struct http_server server = {http_listen(&tour->port), tour->root};
-    if (server.fd < 0) {
-        return server.fd;
-    }
-    int err = kolk_spawn(http_serve, &server, &task);
+    struct http_server server = {.root = tour->root};
+    KOLK_GROUP(group);
+    int err =
+        kolk_group_spawn_with(&group, &options, http_serve, &server, NULL);
     if (err == 0) {
         kolk_time start = kolk_now(NULL);
+        tour->port = server.port;
         err = clients_run(tour);
         tour->duration = kolk_now(NULL) - start;
-        (void)kolk_task_cancel(task);
-        int end = kolk_await(task);
-        err = err == 0 && end != -ECANCELED ? end : err;
-        kolk_future_unref(task);
+        kolk_group_cancel(&group);
     }
-    (void)kolk_close(server.fd);
-    return err;
+    return kolk_group_end(&group, err);
 }
 
 /* ---- the summary ---- */

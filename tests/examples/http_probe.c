@@ -38,10 +38,10 @@ static const struct probe probes[] = {
     {"link inside", "GET /inside.txt" HOST, 0, "200", 1, "hello"},
     {"index", "GET /folder/" HOST, 0, "200", 1, "index"},
     {"empty file", "GET /nothing.css" HOST, 0, "200", 1, "Length: 0\r\n"},
-    {"head", "HEAD /hello.txt" HOST, 0, "200", 1, "Length: 6\r\n"},
+    {"type", "GET /folder/index.html" HOST, 0, "200", 1, "Type: text/html"},
     {"old", "GET /hello.txt HTTP/1.0\r\n\r\n", 0, "200", 1, "hello"},
     {"pipelined",
-     "GET /hello.txt" HOST "HEAD /large.bin" HOST "GET /none" HOST
+     "GET /hello.txt" HOST "GET /nothing.css" HOST "GET /none" HOST
      "GET /folder" HOST,
      0, "200", 4, "index"},
     {"close",
@@ -53,7 +53,8 @@ static const struct probe probes[] = {
      "GET /folder" HOST,
      0, "200", 1, "hello"},
 
-    {"post", "POST /hello.txt" HOST, 0, "405", 1, "Allow: GET, HEAD\r\n"},
+    {"post", "POST /hello.txt" HOST, 0, "405", 1, "Allow: GET\r\n"},
+    {"head", "HEAD /hello.txt" HOST, 0, "405", 1, "Length: 0\r\n"},
     {"small letters", "get /hello.txt" HOST, 0, "405", 1, NULL},
 
     {"nothing", "", 0, "", 0, NULL},
