@@ -13,6 +13,7 @@
 #include <kolk/pool.h>
 
 #include "base/sys.h"
+#include "loop/op.h"
 
 /* A job that waits at a gate, and says where it is. */
 struct work {
@@ -328,13 +329,33 @@ open_gate(void *arg)
     return NULL;
 }
 
+struct gates {
+    struct work *queued;
+    int fds[2];
+};
+
+/* Opens both gates once the job that is queued has been taken back. */
+static void *
+gates_open(void *arg)
+{
+    struct gates *gates = arg;
+
+    while (!kolk__pool_has_begun(&gates->queued->job.op)) {
+        (void)usleep(100);
+    }
+    for (int i = 0; i < 2; i++) {
+        (void)open_gate(&gates->fds[i]);
+    }
+    return NULL;
+}
+
 /* A thread that comes back to a loop that has been freed is a classic. */
 TEST(closing_the_loop_waits_for_its_jobs_and_drops_them_once)
 {
     kolk_loop *loop = test_real_loop_open();
     const kolk_pool_options options = {.threads = 1};
     struct work own, foreign, queued;
-    pthread_t threads[2];
+    pthread_t thread;
     int fds[2], others[2];
 
     kolk_pool *pool = pool_open(&options);
@@ -345,16 +366,15 @@ TEST(closing_the_loop_waits_for_its_jobs_and_drops_them_once)
     work_start(&queued, loop, pool, -1, 3);
     work_wait_begun(&own);
     work_wait_begun(&foreign);
-    CHECK_INT(pthread_create(&threads[0], NULL, open_gate, &fds[1]), 0);
-    CHECK_INT(pthread_create(&threads[1], NULL, open_gate, &others[1]), 0);
+    struct gates gates = {&queued, {fds[1], others[1]}};
+    CHECK_INT(pthread_create(&thread, NULL, gates_open, &gates), 0);
     test_loop_close(loop);
+    CHECK_INT(pthread_join(thread, NULL), 0);
     CHECK_INT(own.job.drops, 1);
     CHECK_INT(foreign.job.drops, 1);
     CHECK_INT(queued.job.drops, 1);
     CHECK_INT(own.job.runs + foreign.job.runs + queued.job.runs, 0);
     CHECK_INT(queued.begun, 0);
-    CHECK_INT(pthread_join(threads[0], NULL), 0);
-    CHECK_INT(pthread_join(threads[1], NULL), 0);
     CHECK_OK(pool_close(KOLK_NEVER));
 }
 
