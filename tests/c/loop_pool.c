@@ -343,10 +343,8 @@ gates_open(void *arg)
     while (!kolk__pool_has_begun(&gates->queued->job.op)) {
         (void)usleep(100);
     }
-    for (int i = 0; i < 2; i++) {
-        (void)open_gate(&gates->fds[i]);
-    }
-    return NULL;
+    (void)open_gate(&gates->fds[0]);
+    return open_gate(&gates->fds[1]);
 }
 
 /* A thread that comes back to a loop that has been freed is a classic. */
