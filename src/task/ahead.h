@@ -20,6 +20,9 @@
 
 #include "task/task.h"
 
+/* Fewer tasks than this are in some cache or other. */
+enum { KOLK__AHEAD_CROWD = 1024 };
+
 /* Decides for the next turns, by the length of the ready queue; once in a turn
  * that begins on the loop's own stack. */
 static inline void
@@ -28,6 +31,10 @@ kolk__ahead_decide(kolk_loop *loop)
     const kolk_link *link = loop->ready.next;
     int count = 0;
 
+    if (loop->task_state->count < KOLK__AHEAD_CROWD) {
+        loop->looks_ahead = false;
+        return;
+    }
     if (loop->task_state->ahead_turn == loop->turn) {
         return;
     }
