@@ -71,6 +71,7 @@ struct kolk__stacks {
     size_t size; /* of a stack, whole pages */
     size_t page;
     unsigned slab_count; /* stacks in a slab */
+    uint64_t all_cold;   /* stack_slab.cold of a new one */
     bool is_watched;     /* reuse has to be announced */
     kolk_link cold;      /* slabs with a cold stack */
     kolk_link slabs;
@@ -157,7 +158,7 @@ slab_open(kolk__stacks *stacks)
         kolk__sys.free(slab);
         return false;
     }
-    slab->cold = UINT64_MAX >> (STACK_SLAB_COUNT - stacks->slab_count);
+    slab->cold = stacks->all_cold;
     kolk__ring_push(&stacks->slabs, &slab->link);
     kolk__ring_push(&stacks->cold, &slab->cold_link);
     return true;
@@ -166,7 +167,7 @@ slab_open(kolk__stacks *stacks)
 static bool
 slab_is_cold(const kolk__stacks *stacks, const struct stack_slab *slab)
 {
-    return slab->cold == UINT64_MAX >> (STACK_SLAB_COUNT - stacks->slab_count);
+    return slab->cold == stacks->all_cold;
 }
 
 static char *
@@ -324,6 +325,7 @@ kolk__stacks_open(size_t size, kolk__stacks **out)
     stacks->slab_count = count > STACK_SLAB_COUNT ? STACK_SLAB_COUNT
                          : count == 0             ? 1
                                                   : (unsigned)count;
+    stacks->all_cold = UINT64_MAX >> (STACK_SLAB_COUNT - stacks->slab_count);
     kolk__ring_init(&stacks->cold);
     kolk__ring_init(&stacks->slabs);
     kolk__ring_init(&stacks->alone);

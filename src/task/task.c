@@ -177,9 +177,9 @@ struct task_plan {
 static kolk__coro *
 task_coro_at(char *end)
 {
-    uintptr_t place = (uintptr_t)end - sizeof(kolk__coro);
+    char *place = end - sizeof(kolk__coro);
 
-    return (kolk__coro *)(place & ~(uintptr_t)63);
+    return (kolk__coro *)(void *)(place - (uintptr_t)place % 64);
 }
 
 /* What the first switch to `coro` finds. Stays as it is: what runs on the stack
