@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "op_kit.h"
+#include "reports.h"
 
 #include <stdlib.h>
 
@@ -50,28 +51,9 @@ failing_wait(int epfd, struct epoll_event *events, int max, int timeout)
     return failing_real.epoll_wait(epfd, events, max, timeout);
 }
 
-struct complaint {
-    kolk_error_handler handler;
-    int count;
-    int error;
-};
-
-static void
-complaint_note(kolk_error_handler *handler, kolk_loop *loop,
-               const kolk_report *report)
-{
-    struct complaint *complaint =
-        KOLK_CONTAINER_OF(handler, struct complaint, handler);
-
-    (void)loop;
-    complaint->count++;
-    complaint->error = report->error;
-}
-
 TEST_ONCE(a_poll_that_fails_is_reported_and_tried_again)
 {
     kolk_loop *loop = test_real_loop_open();
-    struct complaint complaint = {.handler.fn = complaint_note};
     struct test_op op;
     char byte;
     int fds[2];
@@ -80,7 +62,7 @@ TEST_ONCE(a_poll_that_fails_is_reported_and_tried_again)
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
     CHECK_INT(write(fds[1], "x", 1), 1);
-    kolk_loop_set_error_handler(loop, &complaint.handler);
+    reports_watch(loop);
     failing_real = kolk__sys;
     failing_waits = 3;
     kolk__sys.epoll_wait = failing_wait;
@@ -88,8 +70,8 @@ TEST_ONCE(a_poll_that_fails_is_reported_and_tried_again)
     kolk__sys = failing_real;
     kolk_loop_set_error_handler(loop, NULL);
     CHECK_INT(result, 1);
-    CHECK_INT(complaint.count, 3);
-    CHECK_ERR(complaint.error, -EBADF);
+    CHECK_INT(reports.count, 3);
+    CHECK_ERR(reports.error, -EBADF);
 }
 
 TEST_ONCE(debug_mode_tells_of_a_descriptor_closed_behind_the_loops_back)
@@ -97,12 +79,11 @@ TEST_ONCE(debug_mode_tells_of_a_descriptor_closed_behind_the_loops_back)
     const kolk_loop_options options = {.debug = KOLK_ON,
                                        .backend = KOLK_BACKEND_EPOLL};
     kolk_loop *loop = test_real_loop_open_with(&options);
-    struct complaint complaint = {.handler.fn = complaint_note};
     struct test_op op;
     char byte;
     int fds[2], next[2];
 
-    kolk_loop_set_error_handler(loop, &complaint.handler);
+    reports_watch(loop);
     test_socketpair(fds);
     test_op_init(&op, loop);
     CHECK_OK(kolk_op_recv(loop, &op.op, fds[0], &byte, 1, 0));
@@ -115,9 +96,9 @@ TEST_ONCE(debug_mode_tells_of_a_descriptor_closed_behind_the_loops_back)
     CHECK_INT(next[0], number);
     CHECK_OK(kolk_op_recv(loop, &op.op, number, &byte, 1, 0));
     CHECK_OK(kolk_run_once(loop));
-    CHECK_INT(complaint.count, 1);
+    CHECK_INT(reports.count, 1);
     CHECK_INT(write(next[1], "x", 1), 1);
     CHECK_INT(test_op_wait(&op), 1);
-    CHECK_INT(complaint.count, 1);
+    CHECK_INT(reports.count, 1);
     kolk_loop_set_error_handler(loop, NULL);
 }
