@@ -87,14 +87,18 @@ kolk_turn_end(kolk_loop *loop, kolk_call *call)
 }
 
 void
+kolk__call_drop(kolk_call *call)
+{
+    kolk__call_unlink(call);
+    if (call->dropped != NULL) {
+        call->dropped(call);
+    }
+}
+
+void
 kolk__calls_drop(kolk_link *ring)
 {
     while (!kolk__ring_is_empty(ring)) {
-        kolk_call *call = (kolk_call *)ring->next;
-
-        kolk__call_unlink(call);
-        if (call->dropped != NULL) {
-            call->dropped(call);
-        }
+        kolk__call_drop((kolk_call *)ring->next);
     }
 }

@@ -236,7 +236,10 @@ kolk__ready_move(kolk_loop *loop, kolk_call *call)
     }
 }
 
-/* Gives every call of `ring` back through its `dropped`. */
+/* Takes `call` out of its ring and gives it back through its `dropped`. */
+void kolk__call_drop(kolk_call *call);
+
+/* The same for every call of `ring`. */
 void kolk__calls_drop(kolk_link *ring);
 
 /* 0 if this thread may use `loop` now; -KOLK_EFORK, -ESHUTDOWN, or misuse,

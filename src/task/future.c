@@ -137,11 +137,8 @@ future_drop_waiters(kolk_future *future)
 
         if (call->fn == kolk__task_step) {
             kolk__wake_linked(kolk__coro_of(call), -ECANCELED);
-            continue;
-        }
-        kolk__call_unlink(call);
-        if (call->dropped != NULL) {
-            call->dropped(call);
+        } else {
+            kolk__call_drop(call);
         }
     }
 }
