@@ -11,7 +11,9 @@ declare -A may_include=(
     [loop]="base loop"
     [net]="base loop net"
     [tls]="base loop net tls"
-    [task]="base coro loop net tls task"
+    [process]="base loop process"
+    [task]="base coro loop task"
+    [await]="base coro loop net tls process task await"
 )
 bad=0
 
@@ -42,7 +44,7 @@ done < <(grep -rnE '^#include <kolk' src/base)
 # Users, and what is installed, see public headers only.
 while IFS=: read -r file line text; do
     complain "$file:$line: not a public header: ${text#* }"
-done < <(grep -rnE '^#include "(base|coro|loop|net|tls|task)/' \
+done < <(grep -rnE '^#include "(base|coro|loop|net|tls|process|task|await)/' \
     include examples bench python 2>/dev/null)
 while IFS=: read -r file line text; do
     complain "$file:$line: a public header includes ${text#* }"

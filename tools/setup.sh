@@ -10,8 +10,9 @@
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 
-build="gcc libc6-dev make cmake ninja-build pkg-config liburing-dev"
-test="$build libcmocka-dev gdb curl"
+build="gcc libc6-dev make cmake ninja-build pkg-config liburing-dev
+    libssl-dev"
+test="$build libcmocka-dev gdb curl openssl netcat-openbsd python3"
 check="g++ clang clang-tidy clang-format libclang-rt-dev valgrind
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools"
 bench="libuv1-dev libev-dev"

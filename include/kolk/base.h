@@ -66,10 +66,17 @@ typedef int64_t kolk_time;
 
 /* Errors that errno lacks. Used negated, as errno's values are. */
 enum {
-    KOLK_EMISUSE = 10001,  /* the caller broke the contract of the call */
-    KOLK_EFORK = 10002,    /* the loop belongs to a parent process */
-    KOLK_EVERSION = 10003, /* header and library do not fit together */
-    KOLK_EBROKEN = 10004,  /* the barrier is broken */
+    KOLK_EMISUSE = 10001,    /* the caller broke the contract of the call */
+    KOLK_EFORK = 10002,      /* the loop belongs to a parent process */
+    KOLK_EVERSION = 10003,   /* header and library do not fit together */
+    KOLK_EBROKEN = 10004,    /* the barrier is broken */
+    KOLK_EOF = 10005,        /* the stream ended before what was asked for */
+    KOLK_ELIMIT = 10006,     /* more than the limit allows */
+    KOLK_ETLS = 10007,       /* TLS failed; its engine says why */
+    KOLK_ETRUNCATED = 10008, /* the stream ended without TLS's close_notify */
+    KOLK_ENOTLS = 10009,     /* the library was built without TLS */
+    /* errors of getaddrinfo(3) begin here: kolk/lookup.h */
+    KOLK_ERESOLVE = 10100,
 };
 
 /* A short English text for `error`, a negative code of any kolk call or 0.

@@ -166,12 +166,21 @@ typedef enum kolk_node_kind {
     KOLK_NODE_TIMER,
     KOLK_NODE_WATCH,
     KOLK_NODE_OP,
+    /* what is open, and refers to something of yours */
+    KOLK_NODE_TRANSPORT,
+    KOLK_NODE_DATAGRAM,
+    KOLK_NODE_SERVER,
+    KOLK_NODE_PROCESS,
+    KOLK_NODE_SIGNAL,
+    KOLK_NODE_LOOKUP,
+    KOLK_NODE_CONNECTOR,
 } kolk_node_kind;
 
 typedef struct kolk_visitor kolk_visitor;
 struct kolk_visitor {
-    /* `node` is a kolk_call, kolk_timer, kolk_watch or kolk_op. A result other
-     * than 0 ends the visit. */
+    /* `node` is a pointer to what `kind` says: kolk_call, kolk_timer,
+     * kolk_watch, kolk_op, kolk_transport and so on. A result other than 0
+     * ends the visit. */
     int (*fn)(kolk_visitor *visitor, kolk_node_kind kind, void *node);
 };
 

@@ -14,6 +14,7 @@
 #include <kolk/debug.h>
 
 #include "base/sys.h"
+#include "loop/handle.h"
 #include "loop/loop.h"
 #include "loop/poller.h"
 
@@ -70,6 +71,7 @@ open_init(kolk_loop *loop, const kolk_loop_options *options)
     kolk__ring_init(&loop->ready);
     kolk__ring_init(&loop->step_end);
     kolk__ring_init(&loop->turn_end);
+    kolk__ring_init(&loop->handles);
     loop->refs = 1;
     loop->generation = kolk__generation;
     loop->poll_interval = KOLK_US(20);
@@ -176,6 +178,7 @@ kolk_loop_close(kolk_loop *loop)
     if (loop->task_ops != NULL) {
         loop->task_ops->drop_all(loop);
     }
+    kolk__handles_drop(loop);
     (void)kolk_loop_close_pool(loop, KOLK_NEVER); /* no bound: no error */
     kolk__guest_close(loop);
     open_drop_nodes(loop);

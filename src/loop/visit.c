@@ -6,6 +6,7 @@
  * them; the visitor is shown the node itself, once. A task's own call is the
  * library's, and not shown.
  */
+#include "loop/handle.h"
 #include "loop/loop.h"
 #include "loop/poller.h"
 
@@ -69,6 +70,9 @@ kolk_loop_visit(kolk_loop *loop, kolk_visitor *visitor)
     }
     if (result == 0) {
         result = kolk__poller_visit(loop, visitor);
+    }
+    if (result == 0) {
+        result = kolk__handles_visit(loop, visitor);
     }
     return result != 0 ? result : kolk__inbox_visit(loop->inbox, visitor);
 }
