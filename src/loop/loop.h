@@ -121,7 +121,8 @@ struct kolk_loop {
     kolk_backend asked; /* the backend that was asked for */
     const char *why;    /* why this one runs */
 
-    kolk_link handles; /* what is open: handle.h */
+    kolk_link handles;           /* what is open: handle.h */
+    struct kolk__pieces *pieces; /* memory for streams: await/read_buffer.c */
 
     kolk_inbox *inbox; /* the only part that other threads may touch */
     kolk_pool *pool;   /* NULL until it is used */

@@ -41,23 +41,6 @@ await_interrupt(kolk__coro *coro)
     kolk__op_cancel(coro->loop, &await->op);
 }
 
-/* A task that never has to wait must not keep the others from running: after
- * so many calls in one turn it lets them. The count is in the low bits of
- * `steps_ahead`, the turn that it belongs to above them. */
-static void
-await_be_fair(kolk__coro *coro)
-{
-    const unsigned calls = 64;
-    unsigned turn = coro->loop->turn * calls;
-
-    if (KOLK_UNLIKELY((coro->steps_ahead ^ turn) >= calls)) {
-        coro->steps_ahead = turn;
-    }
-    if (KOLK_UNLIKELY(++coro->steps_ahead % calls == 0)) {
-        kolk__yield(coro);
-    }
-}
-
 /* Waits for an operation that has been started. */
 static int
 await_park(kolk__coro *coro, struct op_await *await, const char *reason,
@@ -108,7 +91,7 @@ await_socket(struct op_await *await, const char *what, const char *reason)
     if (result == KOLK__OP_NOT_READY) {
         return await_wait(coro, await, desc, reason);
     }
-    await_be_fair(coro);
+    kolk__be_fair(coro);
     return result;
 }
 
@@ -170,7 +153,7 @@ await_send_now(kolk__coro *coro, int fd, const void *buffer, size_t size,
         }
         result = -errno;
     }
-    await_be_fair(coro);
+    kolk__be_fair(coro);
     return result;
 }
 

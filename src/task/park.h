@@ -141,3 +141,20 @@ kolk__coro_or_misuse(const char *what)
     }
     return coro;
 }
+
+/* A task that never has to wait must not keep the others from running: after
+ * so many calls in one turn it lets them. The count is in the low bits of
+ * `steps_ahead`, the turn that it belongs to above them. */
+static inline void
+kolk__be_fair(kolk__coro *coro)
+{
+    const unsigned calls = 64;
+    unsigned turn = coro->loop->turn * calls;
+
+    if (KOLK_UNLIKELY((coro->steps_ahead ^ turn) >= calls)) {
+        coro->steps_ahead = turn;
+    }
+    if (KOLK_UNLIKELY(++coro->steps_ahead % calls == 0)) {
+        kolk__yield(coro);
+    }
+}
