@@ -37,10 +37,11 @@ typedef struct kolk_server kolk_server;
  * anything of the transport's, close and kolk_transport_set_protocol()
  * included. */
 typedef struct kolk_protocol_ops {
-    /* Where the next bytes shall go: sets `*buffer` and returns its size. The
-     * transport borrows it until data_received() is called with its start, or
-     * until the connection is lost. NULL, or a result of 0: the loop's own
-     * memory, valid during data_received(). `hint` is how much may come. */
+    /* Where the next bytes shall go: sets `*buffer` and returns its size.
+     * Asked right before each read: data_received() follows with its start, or
+     * nothing does, where nothing was there after all; then it is asked anew
+     * before the next. NULL, or a result of 0: the loop's own memory, valid
+     * during data_received(). `hint` is how much may come. */
     size_t (*get_buffer)(kolk_protocol *protocol, kolk_transport *transport,
                          size_t hint, void **buffer);
 

@@ -49,7 +49,8 @@ KOLK_API void kolk_watch_init(kolk_watch *watch, int fd, kolk_watch_fn *fn,
  * before the descriptor is closed.
  *
  * Returns 0; -EBADF, -EPERM (a regular file or directory: always ready),
- * -ENOMEM, -ENOSPC; -EINVAL for no events; -KOLK_EMISUSE, -KOLK_EFORK. */
+ * -ENOMEM, -ENOSPC; -EBUSY (a transport owns it); -EINVAL for no events;
+ * -KOLK_EMISUSE, -KOLK_EFORK. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_watch_start(kolk_loop *loop, kolk_watch *watch, unsigned events);
 

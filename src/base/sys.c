@@ -70,6 +70,12 @@ sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 }
 
 static int
+sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return getpeername(fd, addr, len);
+}
+
+static int
 sys_open(const char *path, int flags, mode_t mode)
 {
     return open(path, flags, mode);
@@ -129,6 +135,7 @@ struct kolk__sys kolk__sys = {
     .getsockopt = getsockopt,
     .setsockopt = setsockopt,
     .getsockname = sys_getsockname,
+    .getpeername = sys_getpeername,
     .shutdown = shutdown,
 
     .open = sys_open,

@@ -90,6 +90,7 @@ struct kolk__sys {
     int (*setsockopt)(int fd, int level, int name, const void *value,
                       socklen_t len);
     int (*getsockname)(int fd, struct sockaddr *addr, socklen_t *len);
+    int (*getpeername)(int fd, struct sockaddr *addr, socklen_t *len);
     int (*shutdown)(int fd, int how);
 
     /* descriptors and files */

@@ -14,6 +14,8 @@
  *  - Level-triggered, for exactly what somebody waits for, as soon as there is
  *    a watch, whose owner may read as little as it likes.
  *
+ * A descriptor that has an owner (kolk__listener) has the first kind.
+ *
  * Events carry the number and a generation, which counts the files that had
  * the number. So an event that was found for a file that has been closed
  * since says nothing about the next one.
@@ -313,6 +315,18 @@ kolk__descriptor_verify(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
     descriptor_forget(desc);
 }
 
+static void
+descriptor_revoke(kolk_loop *loop, struct kolk__descriptor *desc)
+{
+    kolk__listener *listener = desc->listener;
+
+    if (listener != NULL) {
+        desc->listener = NULL;
+        loop->poller->listening--;
+        listener->ops->revoked(loop, listener);
+    }
+}
+
 void
 kolk__descriptor_reset(kolk_loop *loop, int fd)
 {
@@ -320,13 +334,93 @@ kolk__descriptor_reset(kolk_loop *loop, int fd)
 
     if (desc == NULL
         || (desc->mask == 0 && kolk__ring_is_empty(&desc->readers)
-            && kolk__ring_is_empty(&desc->writers))) {
+            && kolk__ring_is_empty(&desc->writers) && desc->listener == NULL)) {
         return;
     }
     descriptor_forget(desc);
     kolk__op_cancel_ring(loop, &desc->readers);
     kolk__op_cancel_ring(loop, &desc->writers);
     kolk__op_cancel_ring(loop, &desc->polls);
+    descriptor_revoke(loop, desc);
+}
+
+/* ---- owners ---- */
+
+/* What is known may be of a file that has been closed, and the registration
+ * with it. Asks epoll; the file that was closed is forgotten. */
+static int
+descriptor_reregister(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
+{
+    int err = descriptor_ctl(loop, EPOLL_CTL_MOD, fd, desc, DESCRIPTOR_EDGE);
+
+    if (err == -ENOENT || err == -EPERM || err == -EBADF) {
+        kolk__descriptor_reset(loop, fd);
+    }
+    return err;
+}
+
+void
+kolk__descriptor_doubt(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
+{
+    /* Anything but "not there" leaves it as it is. */
+    (void)descriptor_reregister(loop, fd, desc);
+}
+
+static int
+descriptor_register(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
+{
+    if (desc->mask != 0) {
+        int err = descriptor_reregister(loop, fd, desc);
+
+        if (err == 0) {
+            return desc->listener != NULL ? -EBUSY : 0;
+        }
+    } else {
+        kolk__descriptor_reset(loop, fd);
+    }
+    return descriptor_set(loop, fd, desc, DESCRIPTOR_EDGE);
+}
+
+int
+kolk__descriptor_listen(kolk_loop *loop, int fd, kolk__listener *listener,
+                        struct kolk__descriptor **out)
+{
+    struct kolk__descriptor *desc = kolk__descriptor_get(loop->poller, fd);
+
+    if (desc == NULL) {
+        return -ENOMEM;
+    }
+    if (!kolk__ring_is_empty(&desc->watches)) {
+        return -EBUSY;
+    }
+    int err = descriptor_register(loop, fd, desc);
+    if (err == 0) {
+        desc->mask = DESCRIPTOR_EDGE;
+        desc->is_edge = true;
+        desc->ready_in = false;
+        desc->ready_out = true;
+        desc->stream = descriptor_stream(fd);
+        if (loop->debug) {
+            descriptor_remember_file(fd, desc);
+        }
+    } else if (err != -EPERM) {
+        return err;
+    }
+    desc->listener = listener;
+    loop->poller->listening++;
+    *out = desc;
+    return 0;
+}
+
+void
+kolk__descriptor_unlisten(kolk_loop *loop, int fd,
+                          struct kolk__descriptor *desc)
+{
+    desc->listener = NULL;
+    loop->poller->listening--;
+    if (loop->generation == kolk__generation) {
+        kolk_forget(loop, fd);
+    }
 }
 
 /* ---- events ---- */
@@ -393,6 +487,9 @@ descriptor_event_slow(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
         kolk__op_serve(loop, desc, &desc->writers);
     }
     descriptor_wake_polls(loop, desc, found);
+    if (desc->listener != NULL) {
+        desc->listener->ops->event(loop, desc->listener, events);
+    }
     kolk__watches_fire(loop, desc, found,
                        (events & (EPOLLHUP | EPOLLERR)) != 0);
     if (is_unneeded) {
@@ -413,12 +510,17 @@ kolk__descriptor_event(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
     }
     if ((events & EPOLLIN) != 0) {
         desc->ready_in = true;
-        kolk__op_serve(loop, desc, &desc->readers);
+        if (!kolk__ring_is_empty(&desc->readers)) {
+            kolk__op_serve(loop, desc, &desc->readers);
+        }
     }
     if ((events & EPOLLOUT) != 0) {
         desc->ready_out = true;
         if (!kolk__ring_is_empty(&desc->writers)) {
             kolk__op_serve(loop, desc, &desc->writers);
         }
+    }
+    if (desc->listener != NULL) {
+        desc->listener->ops->event(loop, desc->listener, events);
     }
 }

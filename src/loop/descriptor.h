@@ -15,7 +15,28 @@ enum {
     KOLK__STREAM_TCP,
 };
 
+/* Who owns a descriptor, as a transport does, and hears of each change. Nobody
+ * else watches it then; the registration is edge-triggered, for everything,
+ * and stays. Nothing stands in a ring, so that a message costs no more than a
+ * call through this table. */
+typedef struct kolk__listener kolk__listener;
+typedef struct kolk__listener_ops {
+    /* epoll has found `events`; what is known of readiness is up to date. Runs
+     * at dispatch, so it queues what is to be done, and calls nothing of the
+     * user's. */
+    void (*event)(kolk_loop *loop, kolk__listener *listener, uint32_t events);
+    /* The descriptor has been closed behind its owner's back: the number is
+     * another file's now, and not the owner's to close. */
+    void (*revoked)(kolk_loop *loop, kolk__listener *listener);
+} kolk__listener_ops;
+
+struct kolk__listener {
+    const kolk__listener_ops *ops;
+};
+
 struct kolk__descriptor {
+    kolk__listener *listener; /* the owner, or NULL */
+
     /* who waits; the first of a direction is in the kernel's hands */
     kolk_link readers, writers;
     kolk_link polls;
@@ -86,6 +107,24 @@ int kolk__descriptor_update(kolk_loop *loop, int fd,
  * debug mode. */
 void kolk__descriptor_verify(kolk_loop *loop, int fd,
                              struct kolk__descriptor *desc);
+
+/* Makes `listener`, whose table is set, the owner of `fd`, and registers it. An
+ * event follows if it is readable, and nothing is known to be until then.
+ * Where epoll knows no such file, as with some devices, it counts as ready
+ * always. `*out` stays where it is. Returns 0; -EBUSY if somebody else watches
+ * or owns it; -ENOMEM, -ENOSPC, -EBADF. */
+int kolk__descriptor_listen(kolk_loop *loop, int fd, kolk__listener *listener,
+                            struct kolk__descriptor **out);
+
+/* Ends that, and operations that wait, before `fd` is closed. */
+void kolk__descriptor_unlisten(kolk_loop *loop, int fd,
+                               struct kolk__descriptor *desc);
+
+/* `fd`, which has an owner, is about to be used for something that only a new
+ * file is used for. Unless epoll still knows the owner's, that one has been
+ * closed. */
+void kolk__descriptor_doubt(kolk_loop *loop, int fd,
+                            struct kolk__descriptor *desc);
 
 /* `fd` was given out by the kernel just now: what is known is of another file.
  */

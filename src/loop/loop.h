@@ -43,6 +43,7 @@ enum {
     KOLK__ATTENTION_DEBUG = 16,   /* steps are timed */
     KOLK__ATTENTION_ENDED = 64,   /* `ended` is not empty */
     KOLK__ATTENTION_EAGER = 32,   /* a first step runs inside its parent */
+    KOLK__ATTENTION_JOINED = 128, /* written bytes are joined by others */
 };
 
 /* Timers: timer.c. Level n has slots of 2^(10 + 6n) ns; one more ring is for
@@ -86,6 +87,17 @@ typedef struct kolk__task_ops {
     void (*free)(kolk_loop *loop);
 } kolk__task_ops;
 
+/* What the net layer does for the loop, which knows nothing of it. */
+typedef struct kolk__net_ops {
+    /* A step has ended while bytes are joined: have they waited long enough?
+     * Reads the clock. */
+    bool (*is_due)(kolk_loop *loop);
+    /* Sends all that is joined, and takes KOLK__ATTENTION_JOINED away. */
+    void (*flush)(kolk_loop *loop);
+    /* Frees what connections share. */
+    void (*free)(kolk_loop *loop);
+} kolk__net_ops;
+
 struct kolk_loop {
     /* ready: what this turn and the next run */
     kolk_link ready;
@@ -123,6 +135,11 @@ struct kolk_loop {
 
     kolk_link handles;           /* what is open: handle.h */
     struct kolk__pieces *pieces; /* memory for streams: await/read_buffer.c */
+
+    /* connections: the net layer's */
+    struct kolk__net *net; /* NULL until there is one */
+    const kolk__net_ops *net_ops;
+    kolk_time write_delay; /* see kolk_loop_set_write_delay() */
 
     kolk_inbox *inbox; /* the only part that other threads may touch */
     kolk_pool *pool;   /* NULL until it is used */

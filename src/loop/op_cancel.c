@@ -108,6 +108,9 @@ kolk_forget(kolk_loop *loop, int fd)
     kolk__op_cancel_ring(loop, &desc->writers);
     kolk__op_cancel_ring(loop, &desc->polls);
     kolk__op_cancel_ring(loop, &desc->files);
+    if (desc->listener != NULL) {
+        return; /* the registration is its owner's */
+    }
     if (kolk__ring_is_empty(&desc->watches)) {
         kolk__descriptor_unregister(loop, fd, desc);
     } else {

@@ -172,6 +172,10 @@ kolk__op_close_begin(kolk_loop *loop, kolk_op *op, int fd, int *result)
         kolk__descriptor_find(loop->poller, fd);
     bool is_known = desc != NULL && desc->mask != 0; /* and no regular file */
 
+    if (desc != NULL && desc->listener != NULL) {
+        *result = -EBUSY;
+        return false;
+    }
     kolk_forget(loop, fd);
     file_fill(op, KOLK__OP_CLOSE, fd, NULL, 0);
     if (!is_known && file_is_regular(fd)

@@ -38,10 +38,13 @@ kolk__op_forget_former(kolk_loop *loop, int fd)
 {
     struct kolk__descriptor *desc = kolk__descriptor_find(loop->poller, fd);
 
-    if (desc != NULL && desc->mask != 0 && kolk__ring_is_empty(&desc->watches)
-        && kolk__ring_is_empty(&desc->readers)
-        && kolk__ring_is_empty(&desc->writers)
-        && kolk__ring_is_empty(&desc->polls)) {
+    if (desc != NULL && desc->listener != NULL) {
+        kolk__descriptor_doubt(loop, fd, desc);
+    } else if (desc != NULL && desc->mask != 0
+               && kolk__ring_is_empty(&desc->watches)
+               && kolk__ring_is_empty(&desc->readers)
+               && kolk__ring_is_empty(&desc->writers)
+               && kolk__ring_is_empty(&desc->polls)) {
         kolk__descriptor_unregister(loop, fd, desc);
     }
 }

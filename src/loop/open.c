@@ -65,6 +65,15 @@ open_forked(void)
     }
 }
 
+/* How long written bytes may be joined by others; negative: not at all. */
+static kolk_time
+open_write_delay(void)
+{
+    const char *value = getenv("KOLK_WRITE");
+
+    return value != NULL && strcmp(value, "now") == 0 ? -1 : KOLK_US(100);
+}
+
 static void
 open_init(kolk_loop *loop, const kolk_loop_options *options)
 {
@@ -75,6 +84,7 @@ open_init(kolk_loop *loop, const kolk_loop_options *options)
     loop->refs = 1;
     loop->generation = kolk__generation;
     loop->poll_interval = KOLK_US(20);
+    loop->write_delay = open_write_delay();
     loop->slow_step = KOLK_MS(100);
     loop->stack_size = options != NULL && options->stack_size != 0
                            ? options->stack_size
@@ -182,6 +192,9 @@ kolk_loop_close(kolk_loop *loop)
     (void)kolk_loop_close_pool(loop, KOLK_NEVER); /* no bound: no error */
     kolk__guest_close(loop);
     open_drop_nodes(loop);
+    if (loop->net_ops != NULL) {
+        loop->net_ops->free(loop);
+    }
     kolk__loop_unref(loop);
     return 0;
 }

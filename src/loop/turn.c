@@ -39,6 +39,26 @@ turn_run_step_end(kolk_loop *loop)
     loop->attention &= ~(uint32_t)KOLK__ATTENTION_STEP_END;
 }
 
+/* A step has ended, and something is to be seen to. */
+static void
+turn_step_ended(kolk_loop *loop)
+{
+    turn_run_step_end(loop);
+    if ((loop->attention & KOLK__ATTENTION_JOINED) != 0
+        && loop->net_ops->is_due(loop)) {
+        loop->net_ops->flush(loop);
+    }
+}
+
+/* What was written leaves before anybody can look whether it has. */
+static inline void
+turn_flush(kolk_loop *loop)
+{
+    if (KOLK_UNLIKELY((loop->attention & KOLK__ATTENTION_JOINED) != 0)) {
+        loop->net_ops->flush(loop);
+    }
+}
+
 /* Runs `call` while a tracer or debug mode looks on. */
 static void
 turn_step_observed(kolk_loop *loop, kolk_call *call)
@@ -82,13 +102,14 @@ turn_run(kolk_loop *loop)
     while ((call = kolk__ready_first(loop)) != NULL) {
         kolk__ready_shift(loop, call);
         loop->budget--;
-        if (KOLK_LIKELY(loop->attention == 0)) {
+        if (KOLK_LIKELY((loop->attention & ~(uint32_t)KOLK__ATTENTION_JOINED)
+                        == 0)) {
             call->fn(call);
         } else {
             turn_step_observed(loop, call);
         }
         if (KOLK_UNLIKELY(loop->attention != 0)) {
-            turn_run_step_end(loop);
+            turn_step_ended(loop);
             if (loop->broken) {
                 break;
             }
@@ -175,8 +196,8 @@ static bool
 turn_is_hopeless(const kolk_loop *loop)
 {
     return loop->timers.count == 0 && loop->poller->watched == 0
-           && loop->poller->pending == 0 && loop->guest == NULL
-           && !kolk__inbox_is_shared(loop->inbox);
+           && loop->poller->pending == 0 && loop->poller->listening == 0
+           && loop->guest == NULL && !kolk__inbox_is_shared(loop->inbox);
 }
 
 /* How long the loop may sleep: real nanoseconds. */
@@ -256,8 +277,8 @@ turn_look(kolk_loop *loop, bool may_block)
     if (is_idle && may_block && kolk__ring_is_empty(&loop->turn_end)) {
         delay = turn_delay(loop);
     }
-    if (delay != 0 || loop->poller->watched != 0
-        || loop->poller->pending != 0) {
+    if (delay != 0 || loop->poller->watched != 0 || loop->poller->pending != 0
+        || loop->poller->listening != 0) {
         turn_poll(loop, delay);
     }
     if (loop->timers.count != 0 || loop->clock == NULL) {
@@ -277,6 +298,7 @@ kolk__loop_turn(kolk_loop *loop, bool may_block)
     if (KOLK_UNLIKELY((loop->attention & KOLK__ATTENTION_STEP_END) != 0)) {
         turn_run_step_end(loop); /* of the step that runs this nested */
     }
+    turn_flush(loop);
     kolk__inbox_drain(loop);
     turn_look(loop, may_block);
     kolk__inbox_drain(loop);
@@ -286,6 +308,7 @@ kolk__loop_turn(kolk_loop *loop, bool may_block)
     if (KOLK_LIKELY(!loop->broken)) {
         turn_run_end(loop);
     }
+    turn_flush(loop);
 }
 
 /* ---- runs ---- */

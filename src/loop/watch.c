@@ -65,6 +65,9 @@ kolk_watch_start(kolk_loop *loop, kolk_watch *watch, unsigned events)
     if (desc == NULL) {
         return -ENOMEM;
     }
+    if (desc->listener != NULL) {
+        return -EBUSY;
+    }
     if (before == 0) {
         kolk__ring_push(&desc->watches, &watch->link);
     }

@@ -158,6 +158,10 @@ kolk__coro_leave_slow(kolk__coro *coro, bool ends)
             loop->attention &= ~(uint32_t)KOLK__ATTENTION_EAGER;
         }
     }
+    if (!ends && parent == NULL && loop->attention == KOLK__ATTENTION_JOINED
+        && kolk__ready_first(loop) != NULL && !loop->net_ops->is_due(loop)) {
+        return kolk__coro_next(loop); /* in this turn */
+    }
     return parent;
 }
 

@@ -312,7 +312,7 @@ test_own(int fd)
 }
 
 void
-test_close(int fd)
+test_disown(int fd)
 {
     for (int i = 0; i < kit.later_count; i++) {
         if (kit.later[i].fn == NULL && kit.later[i].fd == fd) {
@@ -322,6 +322,12 @@ test_close(int fd)
             break;
         }
     }
+}
+
+void
+test_close(int fd)
+{
+    test_disown(fd);
     CHECK_INT(close(fd), 0);
 }
 

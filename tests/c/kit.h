@@ -91,10 +91,11 @@ void test_later(void (*fn)(void *object), void *object);
 
 /* Descriptors, non-blocking and close-on-exec, closed at the end of the test
  * unless test_close() has closed them before. test_own() adds one that the test
- * has from elsewhere. */
+ * has from elsewhere; test_disown() is for one that somebody else owns now. */
 void test_socketpair(int fds[2]); /* Unix stream sockets */
 void test_pipe(int fds[2]);       /* fds[0] reads what fds[1] writes */
 void test_own(int fd);
+void test_disown(int fd);
 void test_close(int fd);
 
 /* `count`, scaled to what this build can do in good time; prints both. */

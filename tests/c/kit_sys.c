@@ -191,14 +191,13 @@ SYS_CALL(int, connect, (int fd, const struct sockaddr *addr, socklen_t len),
          (fd, addr, len), ECONNREFUSED, false)
 SYS_OPEN(accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
          (fd, addr, len, flags), true)
-SYS_CALL(int, getsockopt,
-         (int fd, int level, int name, void *value, socklen_t *len),
-         (fd, level, name, value, len), ENOBUFS, false)
 SYS_CALL(int, setsockopt,
          (int fd, int level, int name, const void *value, socklen_t len),
          (fd, level, name, value, len), ENOBUFS, false)
 SYS_CALL(int, getsockname, (int fd, struct sockaddr *addr, socklen_t *len),
          (fd, addr, len), ENOBUFS, false)
+SYS_CALL(int, getpeername, (int fd, struct sockaddr *addr, socklen_t *len),
+         (fd, addr, len), ENOTCONN, false)
 SYS_CALL(int, shutdown, (int fd, int how), (fd, how), ENOTCONN, false)
 SYS_OPEN(open, (const char *path, int flags, mode_t mode), (path, flags, mode),
          true)
@@ -294,6 +293,20 @@ sys_sigaltstack(const stack_t *stack, stack_t *old)
     return kit_sys_real.sigaltstack(stack, old);
 }
 
+/* Where reads are cut short, a short one does not mean that nothing is left:
+ * no socket may look like one of which the library knows that. */
+static int
+sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    if (kit_sys_fails("getsockopt")
+        || (name == SO_DOMAIN && level == SOL_SOCKET
+            && kit_sys_mode() == KIT_SYS_SHORT)) {
+        errno = ENOBUFS;
+        return -1;
+    }
+    return kit_sys_real.getsockopt(fd, level, name, value, len);
+}
+
 /* Whatever close() returns, the descriptor is gone. */
 static int
 sys_close(int fd)
@@ -332,7 +345,8 @@ sys_install(void)
     SYS_PUT(timerfd_create), SYS_PUT(timerfd_settime);
     SYS_PUT(socket), SYS_PUT(socketpair), SYS_PUT(bind), SYS_PUT(listen);
     SYS_PUT(connect), SYS_PUT(accept4), SYS_PUT(getsockopt);
-    SYS_PUT(setsockopt), SYS_PUT(getsockname), SYS_PUT(shutdown);
+    SYS_PUT(setsockopt), SYS_PUT(getsockname), SYS_PUT(getpeername);
+    SYS_PUT(shutdown);
     SYS_PUT(open), SYS_PUT(openat), SYS_PUT(pipe2), SYS_PUT(close);
     SYS_PUT(fsync), SYS_PUT(fdatasync), SYS_PUT(fstat), SYS_PUT(fcntl);
     SYS_PUT(pthread_create), SYS_PUT(sigaltstack);

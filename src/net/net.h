@@ -1,0 +1,51 @@
+/* net.h - what the connections of a loop share.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A connection that is idle has no buffer. It reads into one of the loop's,
+ * and what it writes is copied into blocks of the loop's, which come back as
+ * soon as the kernel has the bytes. So a loop with 10,000 connections needs as
+ * many blocks as are written to at a time, always the same ones, and they stay
+ * in the cache.
+ */
+#pragma once
+
+#include <kolk/transport.h>
+
+#include "loop/loop.h"
+
+enum {
+    KOLK__READ_SIZE = 256 * 1024, /* bytes of the buffer for reading */
+    KOLK__BLOCK_SIZE = 4096,      /* a block for writing, all of it */
+    KOLK__BLOCKS_MAX = 64,        /* free ones that are kept */
+};
+
+/* Bytes of ours that wait to be sent: a chunk as users have them, whose memory
+ * is right behind it. */
+typedef struct kolk__block {
+    kolk_chunk chunk;
+    char bytes[];
+} kolk__block;
+
+enum { KOLK__BLOCK_BYTES = KOLK__BLOCK_SIZE - (int)sizeof(kolk__block) };
+
+typedef struct kolk__net {
+    kolk_link joined;  /* transports whose written bytes are joined */
+    kolk_time since;   /* when the first step that joined has ended, or 0 */
+    void *read_buffer; /* NULL: not made yet, or in use */
+    kolk_link *blocks; /* free ones, by the `next` of their chunk's link */
+    unsigned block_count;
+} kolk__net;
+
+/* What the connections of `loop` share, made if there is nothing yet. Returns
+ * 0 or -ENOMEM. */
+int kolk__net_get(kolk_loop *loop, kolk__net **out);
+
+/* The buffer for reading, KOLK__READ_SIZE bytes; NULL if there is no memory. A
+ * nested run finds it taken, and gets another. */
+void *kolk__net_take_buffer(kolk__net *net);
+void kolk__net_give_buffer(kolk__net *net, void *buffer);
+
+/* A block, empty, of KOLK__BLOCK_BYTES; NULL if there is no memory. */
+kolk__block *kolk__net_take_block(kolk__net *net);
+void kolk__net_give_block(kolk__net *net, kolk__block *block);

@@ -1,0 +1,302 @@
+/* transport.h - a transport's struct, and what others build on it.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Reading is by pulling: kolk_transport_try_read() makes one receive, into
+ * memory of whoever calls it, and remembers from the result whether there is
+ * more. Callbacks (data_received) are a thin layer upon that. At dispatch, an
+ * event only queues the transport's call, or wakes the task that waits; bytes
+ * are received when that runs, so that those of many connections do not push
+ * each other out of the cache.
+ *
+ * Writing is one queue of chunks: those of users, and blocks of ours with
+ * copies (net/net.h). Bytes that were joined go out when the turn ends.
+ *
+ * The one `call` of a transport does everything that comes from the loop;
+ * `todo` says what. The loop holds a reference while the connection is open,
+ * and whoever calls a function of the user's holds one meanwhile: everything
+ * may have changed afterwards.
+ *
+ * For its neighbours there are three parts here: waiting, for tasks
+ * (src/await); a filter, for TLS; an owner, for servers.
+ */
+#pragma once
+
+#include <kolk/transport.h>
+
+#include "loop/descriptor.h"
+#include "loop/handle.h"
+#include "net/net.h"
+
+/* ---- waiting for bytes, for a task ---- */
+
+/* Somebody who waits until reading may be tried. `wake` is called once, at
+ * dispatch or from whatever ends the connection, and no more after
+ * kolk__transport_wait_end(). It queues the task, and calls nothing of the
+ * user's; the task then calls kolk_transport_try_read() itself, which says
+ * -EAGAIN if it was for nothing. */
+typedef struct kolk__transport_waiter kolk__transport_waiter;
+struct kolk__transport_waiter {
+    void (*wake)(kolk__transport_waiter *waiter);
+};
+
+/* ---- a filter between the wire and the protocol ---- */
+
+typedef struct kolk__filter kolk__filter;
+typedef struct kolk__filter_ops {
+    /* Stands for kolk__transport_recv() where the protocol's bytes are read:
+     * how many; 0 at the end of the stream; -EAGAIN; an error, which ends the
+     * connection. */
+    int (*read)(kolk__filter *filter, kolk_transport *transport, void *buffer,
+                size_t size);
+    /* Takes all of these bytes, by copying, or returns an error and has taken
+     * none. */
+    int (*write)(kolk__filter *filter, kolk_transport *transport,
+                 const struct iovec *pieces, int count);
+    /* Ends the protocol's stream behind what was written. */
+    int (*write_eof)(kolk__filter *filter, kolk_transport *transport);
+    /* kolk_transport_close(): nothing more is read or written by the protocol.
+     * Sends what is left and calls kolk__transport_finish() in the end. */
+    void (*close)(kolk__filter *filter, kolk_transport *transport);
+    /* The wire may be read; only while `filter->drives`. */
+    void (*readable)(kolk__filter *filter, kolk_transport *transport);
+    /* Everything on the wire's queue has been sent. */
+    void (*sent)(kolk__filter *filter, kolk_transport *transport);
+    /* Bytes that the filter holds and has not given to the wire. */
+    size_t (*waiting)(const kolk__filter *filter);
+    /* The connection is lost, or the loop is being closed; the protocol is
+     * told right after this. Stops timers. */
+    void (*lost)(kolk__filter *filter, kolk_transport *transport, int error);
+    /* With the last reference to the transport. */
+    void (*free)(kolk__filter *filter);
+} kolk__filter_ops;
+
+struct kolk__filter {
+    const kolk__filter_ops *ops;
+    /* The filter is told of the wire, and the protocol of nothing: during a
+     * handshake, while closing. To end that: kolk__transport_drive(). */
+    bool drives;
+};
+
+/* ---- the owner of a number of transports ---- */
+
+/* A server begins with one. */
+typedef struct kolk__transport_owner kolk__transport_owner;
+struct kolk__transport_owner {
+    kolk_link transports; /* kolk_transport.sibling */
+    size_t count;         /* of them */
+    /* One of them is lost, its descriptor closed, and no more counted. */
+    void (*gone)(kolk__transport_owner *owner);
+};
+
+/* ---- the struct ---- */
+
+/* What kind of file a descriptor is. */
+enum { KOLK__SIDE_SOCKET, KOLK__SIDE_PIPE, KOLK__SIDE_DEVICE };
+
+/* A descriptor of a transport, for one direction or both. */
+typedef struct kolk__side {
+    kolk__listener listener;
+    struct kolk__descriptor *desc;
+    int fd; /* -1: none, or gone */
+    uint8_t kind;
+    bool was_blocking; /* O_NONBLOCK is of our making */
+} kolk__side;
+
+/* kolk_transport.todo */
+enum {
+    KOLK__DO_READ = 1,
+    KOLK__DO_WRITE = 2,
+    KOLK__DO_HANG_UP = 4, /* the reader of a pipe has closed it */
+    KOLK__DO_RESUME = 8,  /* tell that writing may go on */
+    KOLK__DO_REVOKE = 16, /* a descriptor was closed behind our back */
+    KOLK__DO_LOSE = 32,
+};
+
+/* kolk_transport.mode, by what the protocol has. */
+enum {
+    KOLK__MODE_PUSH,   /* data_received */
+    KOLK__MODE_PULL,   /* readable */
+    KOLK__MODE_SILENT, /* neither: it is read by a task, which waits */
+};
+
+struct kolk_transport {
+    /* reading */
+    kolk__side in;
+    kolk_protocol *protocol;
+    kolk__filter *filter; /* or NULL */
+    kolk__transport_waiter *reader;
+    kolk_loop *loop; /* a reference */
+    kolk__net *net;
+    uint8_t todo;
+    uint8_t mode;
+    bool reads;     /* not paused, ended, closing, or only for writing */
+    bool is_told;   /* that there is something to read, since -EAGAIN */
+    bool is_paused; /* by the user */
+    bool is_ended;  /* the end of the stream was read */
+
+    /* life */
+    bool is_closing;
+    bool is_finishing; /* and lost as soon as everything has been sent */
+    bool is_lost;
+    bool only_reads;
+    bool only_writes; /* what comes is thrown away */
+    unsigned refs;
+    int error;   /* what connection_lost() is told */
+    int failure; /* of a write: told after what is left to be read, or 0 */
+    kolk_call call;
+    kolk__handle handle;
+    kolk__transport_owner *owner; /* or NULL */
+    kolk_link sibling;
+
+    /* writing */
+    kolk__side *out; /* &in or &other */
+    int write_error; /* 0, or why nothing can be written any more */
+    bool is_joined;  /* in the loop's ring */
+    bool is_pausing; /* pause_writing() was told */
+    bool sends_now;  /* whoever has the descriptor could look */
+    bool ends_after; /* shut down when everything has been sent */
+    bool has_ended;  /* it has been */
+    bool is_sending; /* a flush is going on */
+    kolk_link chunks;
+    size_t waiting; /* bytes in them */
+    size_t high, low;
+    size_t flush_at; /* joined bytes that are enough */
+    kolk_link joined;
+    kolk_sendfile *sendfile;
+    kolk__side other; /* of a pair */
+
+    /* the address of the other end, as far as it is short */
+    uint8_t peer_size; /* 0: none */
+    unsigned char peer[28];
+    kolk_address *long_peer; /* or NULL */
+};
+
+/* ---- transport.c ---- */
+
+/* The connection is over: drops what waits to be sent, and tells the protocol,
+ * later. The first error stays. */
+void kolk__transport_lose(kolk_transport *transport, int error);
+
+/* kolk_transport_close() without the filter: sends what is left, and is lost
+ * with 0 then. Reading is over. */
+void kolk__transport_finish(kolk_transport *transport);
+
+/* Puts `todo` on the list of what the call has to do. */
+static inline void
+kolk__transport_queue(kolk_transport *transport, unsigned todo)
+{
+    transport->todo |= (uint8_t)todo;
+    if (!kolk__call_is_linked(&transport->call)) {
+        kolk__ready_push(transport->loop, &transport->call);
+    }
+}
+
+/* Takes `side` from the poller, before it is closed. */
+void kolk__side_unlisten(kolk_transport *transport, kolk__side *side);
+
+/* ---- transport_read.c ---- */
+
+/* Receives from the wire: as kolk_transport_try_read(), except that what it
+ * says does not change the transport. */
+int kolk__transport_recv(kolk_transport *transport, void *buffer, size_t size);
+
+/* Reading may be tried, and the protocol is to hear of it. */
+void kolk__transport_read_ready(kolk_transport *transport);
+
+/* Brings `reads` up to date, and the call to read, if there may be something.
+ */
+void kolk__transport_reading_changed(kolk_transport *transport);
+
+/* Lets the filter drive, or ends that. */
+void kolk__transport_drive(kolk_transport *transport, bool drives);
+
+/* May a read succeed, as far as is known? If not, kolk_transport_try_read()
+ * says -EAGAIN without a system call. */
+static inline bool
+kolk__transport_may_read(const kolk_transport *transport)
+{
+    return transport->in.desc->ready_in || transport->filter != NULL
+           || transport->failure != 0;
+}
+
+/* Is there somebody to be told, by the call, that reading may be tried? */
+static inline bool
+kolk__transport_hears(const kolk_transport *transport)
+{
+    if (KOLK_LIKELY(transport->reads) && transport->mode != KOLK__MODE_SILENT
+        && !transport->is_told) {
+        return true;
+    }
+    return transport->filter != NULL && transport->filter->drives;
+}
+
+/* Lets `waiter`, borrowed, wait; kolk_transport_try_read() has said -EAGAIN
+ * right before. One at a time. */
+static inline void
+kolk__transport_wait(kolk_transport *transport, kolk__transport_waiter *waiter)
+{
+    transport->reader = waiter;
+}
+
+static inline void
+kolk__transport_wait_end(kolk_transport *transport)
+{
+    transport->reader = NULL;
+}
+
+/* Wakes who waits, if anybody. */
+static inline void
+kolk__transport_wake_reader(kolk_transport *transport)
+{
+    kolk__transport_waiter *waiter = transport->reader;
+
+    if (waiter != NULL) {
+        transport->reader = NULL;
+        waiter->wake(waiter);
+    }
+}
+
+/* ---- transport_write.c ---- */
+
+/* Writes to the wire: as kolk_transport_writev(), also while closing. */
+int kolk__transport_sendv(kolk_transport *transport, const struct iovec *pieces,
+                          int count);
+
+/* Sends what it can now, and takes the transport out of the loop's ring. */
+void kolk__transport_flush(kolk_transport *transport);
+
+/* Writing may be tried again. */
+void kolk__transport_write_ready(kolk_transport *transport);
+
+/* Tells the protocol if the marks have been crossed. */
+void kolk__transport_check_marks(kolk_transport *transport);
+
+/* Gives back everything that waits to be sent. */
+void kolk__transport_drop_chunks(kolk_transport *transport);
+
+/* Ends the wire's stream when everything has been sent. */
+void kolk__transport_end_wire(kolk_transport *transport);
+
+/* kolk_transport_write_eof() without the filter. */
+void kolk__transport_end_write(kolk_transport *transport);
+
+/* A write has failed: what is left to be read comes first. */
+void kolk__transport_write_failed(kolk_transport *transport, int error);
+
+/* ---- transport_wire.c: system calls on a side ---- */
+
+/* Up to `size` bytes; results as of read(2), -EAGAIN if there are none. */
+ssize_t kolk__side_read(kolk__side *side, void *buffer, size_t size);
+
+/* The same for writing; no SIGPIPE. */
+ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,
+                         int count);
+
+/* Takes what is left to be read, within a bound, and throws it away: closing a
+ * socket with something unread resets the connection, and what was sent may be
+ * lost with it. */
+void kolk__side_drain(kolk__side *side, kolk__net *net);
+
+/* Closes `side`, which was taken from the poller. */
+void kolk__side_close(kolk__side *side);

@@ -1,0 +1,162 @@
+/* transport_wire.c - a transport's system calls, on sockets and other files.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Sockets have flags that keep a call from waiting and from raising SIGPIPE.
+ * Pipes and terminals have not: there O_NONBLOCK is set, and the signal is
+ * blocked for the length of the call and taken back if the call has raised it,
+ * because how a program handles SIGPIPE is its own affair.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "net/transport.h"
+
+enum {
+    WIRE_DRAIN_MAX = 1024 * 1024, /* bytes thrown away when closing */
+    WIRE_PIECES_MAX = 1024,       /* of one call, as the kernel's UIO_MAXIOV */
+};
+
+/* Has a read taken all there was? Only streams tell by a short one. */
+static inline void
+wire_note_read(const kolk__side *side, ssize_t result, size_t size)
+{
+    if ((size_t)result < size && result > 0
+        && side->desc->stream != KOLK__STREAM_NONE) {
+        kolk__descriptor_not_ready(side->desc, true);
+    }
+}
+
+/* A terminal whose other side is gone fails instead of ending. */
+static ssize_t
+wire_read_failed(kolk__side *side, int err)
+{
+    if (err == EAGAIN || err == EWOULDBLOCK) {
+        kolk__descriptor_not_ready(side->desc, true);
+        return -EAGAIN;
+    }
+    return err == EIO && side->kind == KOLK__SIDE_DEVICE ? 0 : -err;
+}
+
+ssize_t
+kolk__side_read(kolk__side *side, void *buffer, size_t size)
+{
+    ssize_t result;
+
+    do {
+        result = KOLK_LIKELY(side->kind == KOLK__SIDE_SOCKET)
+                     ? kolk__sys.recv(side->fd, buffer, size, MSG_DONTWAIT)
+                     : kolk__sys.read(side->fd, buffer, size);
+    } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
+    if (KOLK_UNLIKELY(result < 0)) {
+        return wire_read_failed(side, errno);
+    }
+    wire_note_read(side, result, size);
+    return result;
+}
+
+/* ---- writing ---- */
+
+/* writev(2) without SIGPIPE. A signal that was pending before is not ours. */
+static ssize_t
+wire_writev_quietly(int fd, const struct iovec *pieces, int count)
+{
+    const struct timespec at_once = {0};
+    sigset_t pipe_signal, before, pending;
+
+    (void)sigemptyset(&pipe_signal);
+    (void)sigaddset(&pipe_signal, SIGPIPE);
+    (void)sigpending(&pending);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    ssize_t result = kolk__sys.writev(fd, pieces, count);
+    int err = errno;
+    if (result < 0 && err == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
+        while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0
+               && errno == EINTR) {
+        }
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = err;
+    return result;
+}
+
+static ssize_t
+wire_sendmsg(int fd, const struct iovec *pieces, int count)
+{
+    struct msghdr message = {0};
+    union {
+        const struct iovec *from;
+        struct iovec *to;
+    } either = {.from = pieces};
+
+    message.msg_iov = either.to; /* which the call only reads */
+    message.msg_iovlen = (size_t)count;
+    return kolk__sys.sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+ssize_t
+kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
+{
+    ssize_t result;
+
+    count = count < WIRE_PIECES_MAX ? count : WIRE_PIECES_MAX;
+    do {
+        if (KOLK_UNLIKELY(side->kind != KOLK__SIDE_SOCKET)) {
+            result = wire_writev_quietly(side->fd, pieces, count);
+        } else if (KOLK_LIKELY(count == 1)) {
+            result = kolk__sys.send(side->fd, pieces->iov_base, pieces->iov_len,
+                                    MSG_DONTWAIT | MSG_NOSIGNAL);
+        } else {
+            result = wire_sendmsg(side->fd, pieces, count);
+        }
+    } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
+    if (KOLK_LIKELY(result >= 0)) {
+        return result;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        kolk__descriptor_not_ready(side->desc, false);
+        return -EAGAIN;
+    }
+    return -errno;
+}
+
+/* ---- closing ---- */
+
+void
+kolk__side_drain(kolk__side *side, kolk__net *net)
+{
+    ssize_t result = 1;
+    size_t taken = 0;
+
+    if (side->kind != KOLK__SIDE_SOCKET || !side->desc->ready_in) {
+        return;
+    }
+    void *buffer = kolk__net_take_buffer(net);
+    while (buffer != NULL && result > 0 && taken < WIRE_DRAIN_MAX
+           && side->desc->ready_in) {
+        result = kolk__side_read(side, buffer, KOLK__READ_SIZE);
+        taken += result > 0 ? (size_t)result : 0;
+    }
+    kolk__net_give_buffer(net, buffer);
+}
+
+void
+kolk__side_close(kolk__side *side)
+{
+    if (side->fd < 0) {
+        return;
+    }
+    if (side->was_blocking && side->fd <= STDERR_FILENO) {
+        int flags = kolk__sys.fcntl(side->fd, F_GETFL, 0);
+
+        /* The file is shared with other processes, which expect that. If it
+         * fails there is nobody to tell. */
+        if (flags >= 0) {
+            (void)kolk__sys.fcntl(side->fd, F_SETFL, flags & ~O_NONBLOCK);
+        }
+    }
+    (void)kolk__sys.close(side->fd); /* whatever it says, it is closed */
+    side->fd = -1;
+}
