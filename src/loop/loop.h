@@ -436,6 +436,15 @@ kolk__inbox_awake(kolk_inbox *inbox)
     atomic_store_explicit(&inbox->asleep, false, memory_order_relaxed);
 }
 
+/* The descriptor was found readable: it has to be read, also if what was
+ * pushed along with it has been taken before it was written. */
+static inline void
+kolk__inbox_heard(kolk_inbox *inbox)
+{
+    atomic_store_explicit(&inbox->written, true, memory_order_relaxed);
+    atomic_store_explicit(&inbox->full, true, memory_order_relaxed);
+}
+
 static inline void
 kolk__inbox_drain(kolk_loop *loop)
 {

@@ -131,8 +131,12 @@ kolk__epoll_dispatch(kolk_loop *loop, int events)
     for (int i = 0; i < events; i++) {
         uint64_t data = poller->events[i].data.u64;
 
-        if (data >= KOLK__EVENT_TIMER) {
-            continue; /* being awake is all they are for */
+        if (data == KOLK__EVENT_INBOX) {
+            kolk__inbox_heard(loop->inbox);
+            continue;
+        }
+        if (data == KOLK__EVENT_TIMER) {
+            continue; /* being awake is all it is for */
         }
         int fd = (int)(uint32_t)data;
         struct kolk__descriptor *desc = kolk__descriptor_find(poller, fd);

@@ -4,6 +4,9 @@
  */
 #include "notes.h"
 
+#include "base/sys.h"
+
+#include <kolk/trace.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -216,6 +219,63 @@ TEST_TIME(a_signal_handler_wakes_a_sleeping_loop)
     CHECK_OK(kolk_run_forever(loop));
     CHECK_INT(pthread_join(thread, NULL), 0);
     CHECK_STR(notes, "a");
+}
+
+/* ---- a wake-up that is late ---- */
+
+static ssize_t (*late_write)(int fd, const void *buf, size_t size);
+static kolk_loop *late_loop;
+
+/* Before the eventfd is written, the loop takes what was pushed. */
+static ssize_t
+late_run_first(int fd, const void *buf, size_t size)
+{
+    kolk_loop *loop = late_loop;
+
+    if (loop != NULL) {
+        late_loop = NULL;
+        CHECK_OK(kolk_run_once(loop));
+    }
+    return late_write(fd, buf, size);
+}
+
+static void
+late_timer_stops(kolk_timer *timer)
+{
+    (void)timer;
+    kolk_loop_stop(kolk_current_loop());
+}
+
+static int late_polls;
+
+static void
+late_count_poll(kolk_tracer *tracer, kolk_time delay)
+{
+    (void)tracer, (void)delay;
+    late_polls++;
+}
+
+TEST_TIME(a_late_wake_up_is_read_and_does_not_keep_the_loop_awake)
+{
+    static kolk_tracer tracer = {.poll_begin = late_count_poll};
+    static struct note a;
+    static kolk_timer timer;
+    kolk_loop *loop = test_real_loop_open();
+
+    note_init(&a, loop, 'a');
+    late_write = kolk__sys.write;
+    kolk__sys.write = late_run_first;
+    late_loop = loop;
+    CHECK_OK(kolk_inbox_push(kolk_loop_inbox(loop), &a.call));
+    kolk__sys.write = late_write;
+    CHECK_STR(notes, "a");
+
+    kolk_timer_init(&timer, late_timer_stops, NULL);
+    CHECK_OK(kolk_call_later(loop, &timer, KOLK_MS(5)));
+    kolk_loop_set_tracer(loop, &tracer);
+    CHECK_OK(kolk_run_forever(loop));
+    kolk_loop_set_tracer(loop, NULL);
+    CHECK(late_polls < 10);
 }
 
 /* ---- after a fork ---- */
