@@ -77,7 +77,13 @@ KOLK_API extern const kolk_spawn_options kolk_eager;
 /* A whole program: opens a loop, runs `fn(arg)` as its main task, then cancels
  * the tasks that are left, waits for them, and closes the loop. Returns the
  * main task's result or the error that kept it from running.
- * -KOLK_EMISUSE where a loop runs already. */
+ * -KOLK_EMISUSE where a loop runs already.
+ *
+ * Ctrl-C: in the main thread, if SIGINT has its default disposition, the first
+ * SIGINT requests that the main task ends, so that its clean-up runs; if it
+ * then ends with -ECANCELED, this returns -EINTR. A second SIGINT ends the
+ * process at once. While anybody waits for SIGINT (kolk/signal.h), it is told
+ * in their place. The disposition is put back when the main task has ended. */
 KOLK_API KOLK_MUST_CHECK int kolk_run_at(const char *site, kolk_task_fn *fn,
                                          void *arg);
 #define kolk_run(fn, arg) kolk_run_at(KOLK_HERE, (fn), (arg))

@@ -21,6 +21,7 @@
 
 #include "base/sys.h"
 #include "loop/poller.h"
+#include "loop/signal.h"
 
 int
 kolk__inbox_open(kolk_inbox **out)
@@ -189,6 +190,13 @@ kolk__inbox_drain_slow(kolk_loop *loop)
 
         kolk__call_unlink(call);
         kolk__ready_push(loop, call);
+    }
+    /* After `full` was lowered: a handler that comes now raises it again. */
+    if (atomic_load(&inbox->signals_arrived) != 0) {
+        kolk__signals_collect(loop);
+    }
+    if (atomic_load(&inbox->is_interrupted)) {
+        kolk__interrupt_collect(loop);
     }
 }
 

@@ -134,6 +134,8 @@ struct kolk_loop {
     const char *why;    /* why this one runs */
 
     kolk_link handles;           /* what is open: handle.h */
+    kolk_link signals;           /* nodes that wait for signals: signal.c */
+    kolk_call *interrupt;        /* for SIGINT, or NULL: interrupt.c */
     struct kolk__pieces *pieces; /* memory for streams: await/read_buffer.c */
 
     /* connections: the net layer's */
@@ -428,6 +430,17 @@ struct kolk_inbox {
     pthread_mutex_t lock;
     bool open;       /* guarded by lock */
     kolk_link calls; /* guarded by lock */
+
+    /* signals: signal.c. Handlers read and write what is atomic; the rest is
+     * guarded by the lock there. A bit for each signal. */
+    _Atomic uint64_t signals_wanted;
+    _Atomic uint64_t signals_arrived;
+    atomic_bool wants_interrupt; /* interrupt.c */
+    atomic_bool is_interrupted;
+    _Atomic(kolk_inbox *) next_listener;
+    kolk_inbox *next_retired;
+    bool is_listener;
+    bool is_retired;
 };
 
 static inline void

@@ -17,6 +17,7 @@
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "loop/poller.h"
+#include "loop/signal.h"
 
 enum { OPEN_STACK_SIZE = 128 * 1024 };
 
@@ -53,7 +54,8 @@ open_debug(const kolk_loop_options *options)
 }
 
 /* In the child, a loop that runs ends its run as soon as the callback that
- * forked returns, and no call takes this thread for the loop's. */
+ * forked returns, no call takes this thread for the loop's, and no signal wakes
+ * a loop of the parent's. */
 static void
 open_forked(void)
 {
@@ -63,6 +65,7 @@ open_forked(void)
         kolk_loop_break(loop);
         kolk__this_thread.loop = NULL;
     }
+    kolk__signals_forked();
 }
 
 /* How long written bytes may be joined by others; negative: not at all. */
@@ -81,6 +84,7 @@ open_init(kolk_loop *loop, const kolk_loop_options *options)
     kolk__ring_init(&loop->step_end);
     kolk__ring_init(&loop->turn_end);
     kolk__ring_init(&loop->handles);
+    kolk__ring_init(&loop->signals);
     loop->refs = 1;
     loop->generation = kolk__generation;
     loop->poll_interval = KOLK_US(20);
@@ -163,6 +167,7 @@ open_drop_nodes(kolk_loop *loop)
     kolk__calls_drop(&loop->turn_end);
     kolk__calls_drop(&loop->ready);
     kolk__timers_drop(loop);
+    kolk__signals_drop(loop);
     kolk__poller_close(loop);
     kolk__calls_drop(&loop->ready);
     kolk_inbox_unref(loop->inbox);

@@ -9,6 +9,7 @@
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "loop/poller.h"
+#include "loop/signal.h"
 
 static int
 visit_call(kolk_loop *loop, kolk_visitor *visitor, kolk_call *call)
@@ -18,8 +19,8 @@ visit_call(kolk_loop *loop, kolk_visitor *visitor, kolk_call *call)
     if (timer != NULL) {
         return visitor->fn(visitor, KOLK_NODE_TIMER, timer);
     }
-    /* Watches are shown by the poller, in whichever queue they are. */
-    if (kolk__watch_of(call) != NULL) {
+    /* These are shown from the ring that they stand in besides. */
+    if (kolk__watch_of(call) != NULL || kolk__signal_of(call) != NULL) {
         return 0;
     }
     kolk_op *op = kolk__op_of(call);
@@ -73,6 +74,9 @@ kolk_loop_visit(kolk_loop *loop, kolk_visitor *visitor)
     }
     if (result == 0) {
         result = kolk__handles_visit(loop, visitor);
+    }
+    if (result == 0) {
+        result = kolk__signals_visit(loop, visitor);
     }
     return result != 0 ? result : kolk__inbox_visit(loop->inbox, visitor);
 }

@@ -4,7 +4,40 @@
  */
 #include <errno.h>
 
+#include "loop/signal.h"
 #include "task/park.h"
+
+/* A program's main task, and what SIGINT does to it. */
+struct run_main {
+    kolk_call interrupt;
+    kolk_task *task;
+    bool is_interrupted;
+};
+
+static void
+run_interrupt(kolk_call *call)
+{
+    struct run_main *main = KOLK_CONTAINER_OF(call, struct run_main, interrupt);
+
+    main->is_interrupted = true;
+    (void)kolk_task_cancel(main->task); /* 0: it has just ended */
+}
+
+/* Runs `task` to its end, which SIGINT may bring about. Returns its result. */
+static int
+run_until(kolk_loop *loop, kolk_task *task)
+{
+    struct run_main main = {.task = task};
+
+    kolk_call_init(&main.interrupt, run_interrupt, NULL);
+    bool listens = kolk__interrupt_begin(loop, &main.interrupt);
+    int result = kolk_run_until(loop, task);
+    if (listens && loop->generation == kolk__generation) {
+        kolk__interrupt_end(loop);
+        kolk_call_cancel(loop, &main.interrupt);
+    }
+    return main.is_interrupted && result == -ECANCELED ? -EINTR : result;
+}
 
 int
 kolk_run_at(const char *site, kolk_task_fn *fn, void *arg)
@@ -22,7 +55,7 @@ kolk_run_at(const char *site, kolk_task_fn *fn, void *arg)
     }
     err = kolk_spawn_at(site, loop, NULL, fn, arg, &task);
     if (err >= 0) {
-        err = kolk_run_until(loop, task);
+        err = run_until(loop, task);
         kolk_future_unref(task);
     }
     (void)kolk_loop_close(loop); /* it does not run, so it closes */

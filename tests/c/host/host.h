@@ -19,7 +19,14 @@
 
 #include "kit.h"
 
-enum host_kind { HOST_HANDLE, HOST_TIMER, HOST_READER, HOST_OP, HOST_LOOP };
+enum host_kind {
+    HOST_HANDLE,
+    HOST_TIMER,
+    HOST_READER,
+    HOST_OP,
+    HOST_SIGNAL,
+    HOST_LOOP,
+};
 
 typedef struct host_object host_object;
 typedef struct host_loop host_loop;
@@ -65,6 +72,11 @@ typedef struct host_op {
     kolk_op op;
     char buffer[16];
 } host_op;
+
+typedef struct host_signal {
+    host_object object;
+    kolk_signal signal;
+} host_signal;
 
 struct host_loop {
     host_object object;
@@ -116,6 +128,7 @@ kolk_call *host_call_of(host_object *self);
 kolk_timer *host_timer_of(host_object *self);
 kolk_watch *host_watch_of(host_object *self);
 kolk_op *host_op_of(host_object *self);
+kolk_signal *host_signal_of(host_object *self);
 
 /* How many objects there are. */
 int host_count(void);
@@ -129,10 +142,11 @@ int host_push(kolk_inbox *inbox, host_object *handle);
 int host_when_done(kolk_future *future, host_object *handle);
 int host_call_at(host_object *timer, kolk_time deadline);
 int host_watch(host_object *reader, int fd);
+int host_listen(host_object *signal, int signum);
 int host_recv(host_object *op, int fd);
 int host_work(host_object *op, kolk_work_fn *fn, void *arg);
 
-/* Takes a handle, timer or reader back. An operation only ends soon. */
+/* Takes a handle, timer, reader or signal back. An operation only ends soon. */
 void host_cancel(host_object *self);
 
 /* A new handle or timer that nobody but the loop will hold. */

@@ -22,7 +22,7 @@ host_ran(host_object *self)
 {
     CHECK(host_lock_is_mine() && self->is_lent && self->loop->loop != NULL);
     host_ref(self); /* against what the function does */
-    if (self->kind != HOST_READER) {
+    if (self->kind != HOST_READER && self->kind != HOST_SIGNAL) {
         host_return(self);
     }
     self->runs++;
@@ -69,6 +69,7 @@ HOST_NODE(handle, call)
 HOST_NODE(timer, timer)
 HOST_NODE(reader, watch)
 HOST_NODE(op, op)
+HOST_NODE(signal, signal)
 
 /* Others use the loop too, and the library itself: a node is the host's if its
  * function is. */
@@ -87,6 +88,8 @@ host_object_of(kolk_node_kind kind, void *node)
         return HOST_OWN(timer, timer, node);
     case KOLK_NODE_WATCH:
         return HOST_OWN(reader, watch, node);
+    case KOLK_NODE_SIGNAL:
+        return HOST_OWN(signal, signal, node);
     default:
         return HOST_OWN(op, op, node);
     }
@@ -108,6 +111,10 @@ host_init_node(host_object *self)
         kolk_watch_init(host_watch_of(self), -1, host_reader_ran,
                         host_reader_dropped);
         break;
+    case HOST_SIGNAL:
+        kolk_signal_init(host_signal_of(self), host_signal_ran,
+                         host_signal_dropped);
+        break;
     default:
         kolk_op_init(host_op_of(self), host_op_ran, host_op_dropped);
         break;
@@ -118,10 +125,9 @@ host_object *
 host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
 {
     static const size_t sizes[] = {
-        [HOST_HANDLE] = sizeof(host_handle),
-        [HOST_TIMER] = sizeof(host_timer),
-        [HOST_READER] = sizeof(host_reader),
-        [HOST_OP] = sizeof(host_op),
+        [HOST_HANDLE] = sizeof(host_handle), [HOST_TIMER] = sizeof(host_timer),
+        [HOST_READER] = sizeof(host_reader), [HOST_OP] = sizeof(host_op),
+        [HOST_SIGNAL] = sizeof(host_signal),
     };
     host_object *self = host_alloc(kind, sizes[kind]);
 
@@ -198,6 +204,13 @@ host_watch(host_object *reader, int fd)
 }
 
 int
+host_listen(host_object *signal, int signum)
+{
+    return host_lend(signal, kolk_signal_start(signal->loop->loop,
+                                               host_signal_of(signal), signum));
+}
+
+int
 host_recv(host_object *op, int fd)
 {
     host_op *self = (host_op *)op;
@@ -227,6 +240,9 @@ host_cancel(host_object *self)
         break;
     case HOST_READER:
         kolk_watch_stop(loop, host_watch_of(self));
+        break;
+    case HOST_SIGNAL:
+        kolk_signal_stop(host_signal_of(self));
         break;
     default:
         kolk_op_cancel(loop, host_op_of(self));
