@@ -9,10 +9,17 @@
 #include <kolk/base.h>
 
 #include <errno.h>
+#include <netdb.h>
 
 #define ERROR(code, text)                                                      \
     {                                                                          \
         code, #code, text                                                      \
+    }
+
+/* The resolver's codes are negative. */
+#define RESOLVE(eai, text)                                                     \
+    {                                                                          \
+        KOLK_ERESOLVE - (eai), #eai, text                                      \
     }
 
 static const struct error {
@@ -75,6 +82,27 @@ static const struct error {
     ERROR(ENOBUFS, "no buffer space"),
     ERROR(ENOTSOCK, "not a socket"),
     ERROR(EPROTO, "protocol error"),
+    ERROR(ENODEV, "no such device"),
+    ERROR(EPROTOTYPE, "a socket of another type"),
+    RESOLVE(EAI_AGAIN, "the name service has no answer for now"),
+    RESOLVE(EAI_BADFLAGS, "invalid flags for a lookup"),
+    RESOLVE(EAI_FAIL, "the name service has failed"),
+    RESOLVE(EAI_FAMILY, "address family of a lookup not supported"),
+    RESOLVE(EAI_MEMORY, "out of memory"),
+    RESOLVE(EAI_NONAME, "name or service not known"),
+    RESOLVE(EAI_OVERFLOW, "a name too long for its buffer"),
+    RESOLVE(EAI_SERVICE, "service not known for this kind of socket"),
+    RESOLVE(EAI_SOCKTYPE, "kind of socket of a lookup not supported"),
+    RESOLVE(EAI_SYSTEM, "system error of the name service"),
+#ifdef EAI_ADDRFAMILY
+    RESOLVE(EAI_ADDRFAMILY, "no address of this family for the name"),
+#endif
+#ifdef EAI_NODATA
+    RESOLVE(EAI_NODATA, "no address for the name"),
+#endif
+#ifdef EAI_IDN_ENCODE
+    RESOLVE(EAI_IDN_ENCODE, "the name cannot be encoded"),
+#endif
 };
 
 static const struct error *

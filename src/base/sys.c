@@ -10,6 +10,8 @@
 #include "base/sys.h"
 
 #include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -138,6 +140,12 @@ struct kolk__sys kolk__sys = {
     .getpeername = sys_getpeername,
     .shutdown = shutdown,
 
+    .getaddrinfo = getaddrinfo,
+    .getnameinfo = getnameinfo,
+    .freeaddrinfo = freeaddrinfo,
+    .if_nametoindex = if_nametoindex,
+    .if_indextoname = if_indextoname,
+
     .open = sys_open,
     .openat = sys_openat,
     .pipe2 = pipe2,
@@ -146,6 +154,12 @@ struct kolk__sys kolk__sys = {
     .fdatasync = fdatasync,
     .fstat = fstat,
     .fcntl = sys_fcntl,
+    .lstat = lstat,
+    .chmod = chmod,
+    .fchmod = fchmod,
+    .link = link,
+    .rename = rename,
+    .unlink = unlink,
 
     .clock_gettime = clock_gettime,
     .pthread_create = pthread_create,

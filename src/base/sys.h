@@ -20,6 +20,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -93,6 +94,16 @@ struct kolk__sys {
     int (*getpeername)(int fd, struct sockaddr *addr, socklen_t *len);
     int (*shutdown)(int fd, int how);
 
+    /* names: results as those of the real calls, EAI_... for the first two */
+    int (*getaddrinfo)(const char *host, const char *service,
+                       const struct addrinfo *hints, struct addrinfo **out);
+    int (*getnameinfo)(const struct sockaddr *addr, socklen_t len, char *host,
+                       socklen_t host_size, char *service,
+                       socklen_t service_size, int flags);
+    void (*freeaddrinfo)(struct addrinfo *list);
+    unsigned (*if_nametoindex)(const char *name);
+    char *(*if_indextoname)(unsigned index, char *name);
+
     /* descriptors and files */
     int (*open)(const char *path, int flags, mode_t mode);
     int (*openat)(int dirfd, const char *path, int flags, mode_t mode);
@@ -102,6 +113,12 @@ struct kolk__sys {
     int (*fdatasync)(int fd);
     int (*fstat)(int fd, struct stat *out);
     int (*fcntl)(int fd, int command, long argument);
+    int (*lstat)(const char *path, struct stat *out);
+    int (*chmod)(const char *path, mode_t mode);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*link)(const char *from, const char *to);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
 
     /* time, threads, signals */
     int (*clock_gettime)(clockid_t clock, struct timespec *out);

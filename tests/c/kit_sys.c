@@ -209,6 +209,60 @@ SYS_CALL(int, fdatasync, (int fd), (fd), EIO, true)
 SYS_CALL(int, fstat, (int fd, struct stat *out), (fd, out), EIO, false)
 SYS_CALL(int, fcntl, (int fd, int command, long argument),
          (fd, command, argument), EPERM, false)
+SYS_CALL(int, lstat, (const char *path, struct stat *out), (path, out), EACCES,
+         false)
+SYS_CALL(int, chmod, (const char *path, mode_t mode), (path, mode), EPERM,
+         false)
+SYS_CALL(int, fchmod, (int fd, mode_t mode), (fd, mode), EPERM, false)
+SYS_CALL(int, link, (const char *from, const char *to), (from, to), EPERM,
+         false)
+SYS_CALL(int, rename, (const char *from, const char *to), (from, to), EACCES,
+         false)
+SYS_CALL(int, unlink, (const char *path), (path), EACCES, false)
+
+/* ---- names ---- */
+
+static int
+sys_getaddrinfo(const char *host, const char *service,
+                const struct addrinfo *hints, struct addrinfo **out)
+{
+    return kit_sys_fails("getaddrinfo")
+               ? EAI_MEMORY
+               : kit_sys_real.getaddrinfo(host, service, hints, out);
+}
+
+/* With as many parameters as the real one. */
+static int /* NOLINTNEXTLINE(readability-function-size) */
+sys_getnameinfo(const struct sockaddr *addr, socklen_t len, char *host,
+                socklen_t host_size, char *service, socklen_t service_size,
+                int flags)
+{
+    return kit_sys_fails("getnameinfo")
+               ? EAI_MEMORY
+               : kit_sys_real.getnameinfo(addr, len, host, host_size, service,
+                                          service_size, flags);
+}
+
+/* Both ask a socket that they open. */
+static unsigned
+sys_if_nametoindex(const char *name)
+{
+    if (kit_sys_fails("if_nametoindex")) {
+        errno = EMFILE;
+        return 0;
+    }
+    return kit_sys_real.if_nametoindex(name);
+}
+
+static char *
+sys_if_indextoname(unsigned index, char *name)
+{
+    if (kit_sys_fails("if_indextoname")) {
+        errno = EMFILE;
+        return NULL;
+    }
+    return kit_sys_real.if_indextoname(index, name);
+}
 
 /* ---- waiting ---- */
 
@@ -349,6 +403,10 @@ sys_install(void)
     SYS_PUT(shutdown);
     SYS_PUT(open), SYS_PUT(openat), SYS_PUT(pipe2), SYS_PUT(close);
     SYS_PUT(fsync), SYS_PUT(fdatasync), SYS_PUT(fstat), SYS_PUT(fcntl);
+    SYS_PUT(lstat), SYS_PUT(chmod), SYS_PUT(fchmod), SYS_PUT(link);
+    SYS_PUT(rename), SYS_PUT(unlink);
+    SYS_PUT(getaddrinfo), SYS_PUT(getnameinfo);
+    SYS_PUT(if_nametoindex), SYS_PUT(if_indextoname);
     SYS_PUT(pthread_create), SYS_PUT(sigaltstack);
 #undef SYS_PUT
 }
