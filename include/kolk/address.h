@@ -26,7 +26,8 @@ enum {
 /* The address that `host` and `port` write out: IPv4 ("127.0.0.1"), or IPv6
  * with or without a zone ("::1", "fe80::1%eth0", "fe80::1%2"). Asks no name
  * service. Returns 0; -EINVAL if `host` is no such address; -ENODEV for a zone
- * that is no interface. Thread-safe. */
+ * that is neither a number nor an interface, or why that cannot be found out.
+ * Thread-safe. */
 KOLK_API KOLK_MUST_CHECK int kolk_address_parse(const char *host, uint16_t port,
                                                 kolk_address *out);
 
@@ -47,7 +48,8 @@ KOLK_API KOLK_MUST_CHECK int kolk_address_copy(const struct sockaddr *address,
 KOLK_API uint16_t kolk_address_port(const kolk_address *address);
 
 /* Writes `address` as people do: "127.0.0.1:80", "[fe80::1%eth0]:80", a path,
- * "@name" for an abstract one, "unnamed". Cut to `size` bytes, always
+ * "@name" for an abstract one (a '\0' in it as '@' too), "unnamed"; "family 17"
+ * for what is none of these, "none" for none. Cut to `size` bytes, always
  * terminated. Returns `text`. Thread-safe. */
 KOLK_API char *kolk_address_format(const kolk_address *address, char *text,
                                    size_t size);
