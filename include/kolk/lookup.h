@@ -13,7 +13,6 @@
 
 #include <kolk/address.h>
 #include <kolk/call.h>
-#include <kolk/op.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,7 +30,6 @@ struct kolk_lookup {
     struct addrinfo *addresses;
 
     /* private to lookup.c */
-    kolk_call call;
     void *job; /* lives on if it is cancelled, and frees itself */
     void *reserved[2];
 };
@@ -48,9 +46,11 @@ kolk_lookup_start(kolk_loop *loop, kolk_lookup *lookup, const char *host,
                   const char *service, const struct addrinfo *hints);
 
 /* Ends `lookup` with -ECANCELED; its function still runs, later. What a thread
- * has begun goes on, and is thrown away. A no-op if it has ended. */
+ * has begun goes on, and is thrown away; kolk_loop_close() waits for it, as for
+ * every job of the pool. A no-op if it has ended. */
 KOLK_API void kolk_lookup_cancel(kolk_loop *loop, kolk_lookup *lookup);
 
+/* Has `lookup` been started, and its function not run yet? */
 KOLK_API bool kolk_lookup_is_pending(const kolk_lookup *lookup);
 
 /* getaddrinfo(3), awaited by the current task. `*out` is yours to free with

@@ -1,0 +1,14 @@
+/* lookup.h - what the other files of names and connections use of lookup.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#pragma once
+
+#include <kolk/lookup.h>
+
+/* What the resolver's `code` is as an error; `system` is errno after it. */
+int kolk__resolve_error(int code, int system);
+
+/* Ends `lookup` at once: neither of its functions runs. A no-op if it is not
+ * pending. */
+void kolk__lookup_forget(kolk_loop *loop, kolk_lookup *lookup);
