@@ -232,6 +232,8 @@ struct kolk_sendfile {
     int64_t offset;
     uint64_t left;
     void *buffer;
+    void *behind;    /* what is written meanwhile */
+    bool is_copying; /* reads and writes */
     void *reserved[2];
 };
 
@@ -248,7 +250,8 @@ KOLK_API void kolk_sendfile_init(kolk_sendfile *sendfile, kolk_sendfile_fn *fn,
  *
  * Ends with 0, also at an earlier end of the file (`sent` says how much), or
  * with an error. Returns 0, or an error and nothing was started: -EALREADY
- * (another one runs), -EINVAL (no regular file), -ESHUTDOWN, -EPIPE. */
+ * (another one runs), -EINVAL (no regular file), -ENOMEM, -ESHUTDOWN,
+ * -EPIPE. */
 KOLK_API KOLK_MUST_CHECK int kolk_transport_sendfile(kolk_transport *transport,
                                                      kolk_sendfile *sendfile,
                                                      int fd, int64_t offset,

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -127,6 +128,7 @@ struct kolk__sys kolk__sys = {
     .sendto = sys_sendto,
     .recvmsg = recvmsg,
     .sendmsg = sendmsg,
+    .sendfile = sendfile,
 
     .socket = socket,
     .socketpair = socketpair,

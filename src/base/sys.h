@@ -79,6 +79,7 @@ struct kolk__sys {
                       const struct sockaddr *addr, socklen_t len);
     ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+    ssize_t (*sendfile)(int out, int in, off_t *offset, size_t size);
 
     /* sockets */
     int (*socket)(int domain, int type, int protocol);

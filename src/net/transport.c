@@ -10,11 +10,9 @@
  * call, ever meets a number that means another file.
  */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <string.h>
 
 #include "base/sys.h"
+#include "net/sendfile.h"
 #include "net/transport.h"
 
 enum { TRANSPORT_HIGH = 64 * 1024, TRANSPORT_LOW = 16 * 1024 };
@@ -49,7 +47,7 @@ transport_hang_up(kolk_transport *transport)
     if (transport->out == &transport->other) {
         kolk__transport_write_failed(transport, -EPIPE);
     } else if (transport_has_hung_up(transport)) {
-        bool is_cut = !kolk__ring_is_empty(&transport->chunks);
+        bool is_cut = !kolk__transport_is_sent(transport);
 
         kolk__transport_lose(transport, is_cut ? -EPIPE : 0);
     }
@@ -88,7 +86,7 @@ transport_event(kolk_loop *loop, kolk__listener *listener, uint32_t events)
             transport_event_slow(transport, events);
         }
     }
-    if (KOLK_UNLIKELY(!kolk__ring_is_empty(&transport->chunks))
+    if (KOLK_UNLIKELY(!kolk__transport_is_sent(transport))
         && transport->out == &transport->in && transport->in.desc->ready_out) {
         kolk__transport_queue(transport, KOLK__DO_WRITE);
     }
@@ -103,7 +101,7 @@ transport_event_other(kolk_loop *loop, kolk__listener *listener,
         KOLK_CONTAINER_OF(listener, kolk_transport, other.listener);
 
     (void)loop;
-    if (!kolk__ring_is_empty(&transport->chunks)
+    if (!kolk__transport_is_sent(transport)
         && transport->other.desc->ready_out) {
         kolk__transport_queue(transport, KOLK__DO_WRITE);
     } else if ((events & (EPOLLERR | EPOLLHUP)) != 0
@@ -134,12 +132,12 @@ transport_revoked_other(kolk_loop *loop, kolk__listener *listener)
     kolk__transport_queue(transport, KOLK__DO_REVOKE);
 }
 
-static const kolk__listener_ops transport_listener = {
+const kolk__listener_ops kolk__transport_listener = {
     .event = transport_event,
     .revoked = transport_revoked,
 };
 
-static const kolk__listener_ops transport_listener_other = {
+const kolk__listener_ops kolk__transport_listener_other = {
     .event = transport_event_other,
     .revoked = transport_revoked_other,
 };
@@ -170,7 +168,6 @@ transport_detach(kolk_transport *transport)
     }
     if (transport->owner != NULL) {
         kolk__ring_unlink(&transport->sibling);
-        transport->owner->count--;
     }
     kolk__side_unlisten(transport, &transport->in);
     kolk__side_unlisten(transport, &transport->other);
@@ -214,7 +211,7 @@ kolk__transport_lose(kolk_transport *transport, int error)
     }
     kolk__transport_queue(transport, KOLK__DO_LOSE);
     kolk__transport_wake_reader(transport);
-    kolk__transport_drop_chunks(transport);
+    kolk__transport_drop_chunks(transport, transport->error);
 }
 
 /* What was sent must not be lost by the reset that the kernel sends when there
@@ -280,7 +277,7 @@ kolk__transport_finish(kolk_transport *transport)
     transport->is_finishing = true;
     transport->reads = false;
     kolk__transport_flush(transport);
-    if (kolk__ring_is_empty(&transport->chunks)) {
+    if (kolk__transport_is_sent(transport)) {
         kolk__transport_lose(transport, 0);
     }
 }
@@ -349,7 +346,7 @@ kolk_transport_take_fd(kolk_transport *transport)
     if (transport->is_closing) {
         return -ESHUTDOWN;
     }
-    if (!kolk__ring_is_empty(&transport->chunks) || transport->filter != NULL) {
+    if (!kolk__transport_is_sent(transport) || transport->filter != NULL) {
         return -EBUSY;
     }
     if (transport->other.fd >= 0) {
@@ -362,167 +359,7 @@ kolk_transport_take_fd(kolk_transport *transport)
     return fd;
 }
 
-/* ---- opening ---- */
-
-/* Finds out what `fd` is. Returns 0, or -EINVAL for what carries no stream. */
-static int
-transport_kind(int fd, uint8_t *out)
-{
-    int type = 0;
-    socklen_t length = sizeof type;
-    struct stat info;
-
-    if (kolk__sys.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0) {
-        *out = KOLK__SIDE_SOCKET;
-        return type == SOCK_STREAM ? 0 : -EINVAL;
-    }
-    if (errno != ENOTSOCK) {
-        return -errno;
-    }
-    if (kolk__sys.fstat(fd, &info) < 0) {
-        return -errno;
-    }
-    if (!S_ISFIFO(info.st_mode) && !S_ISCHR(info.st_mode)) {
-        return -EINVAL;
-    }
-    *out = S_ISFIFO(info.st_mode) ? KOLK__SIDE_PIPE : KOLK__SIDE_DEVICE;
-    return 0;
-}
-
-static int
-transport_set_nonblocking(kolk__side *side)
-{
-    int flags = kolk__sys.fcntl(side->fd, F_GETFL, 0);
-
-    if (flags < 0) {
-        return -errno;
-    }
-    if ((flags & O_NONBLOCK) == 0) {
-        if (kolk__sys.fcntl(side->fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-            return -errno;
-        }
-        side->was_blocking = true;
-    }
-    return 0;
-}
-
-/* Undoes transport_side_open(); the descriptor stays open. */
-static void
-transport_side_undo(kolk_transport *transport, kolk__side *side)
-{
-    if (side->fd < 0) {
-        return;
-    }
-    kolk__side_unlisten(transport, side);
-    if (side->was_blocking) {
-        int flags = kolk__sys.fcntl(side->fd, F_GETFL, 0);
-
-        if (flags >= 0) {
-            (void)kolk__sys.fcntl(side->fd, F_SETFL, flags & ~O_NONBLOCK);
-        }
-    }
-    side->fd = -1;
-}
-
-static int
-transport_side_open(kolk_transport *transport, kolk__side *side, int fd,
-                    const kolk__listener_ops *ops)
-{
-    int err = transport_kind(fd, &side->kind);
-
-    if (err < 0) {
-        return err;
-    }
-    side->listener.ops = ops;
-    err = kolk__descriptor_listen(transport->loop, fd, &side->listener,
-                                  &side->desc);
-    if (err < 0) {
-        return err;
-    }
-    side->fd = fd;
-    err = transport_set_nonblocking(side);
-    if (err < 0) {
-        transport_side_undo(transport, side);
-    }
-    return err;
-}
-
-/* Keeps the address of the other end while there is one. Nobody is told if
- * there is no memory for a long one: then it is unknown. */
-static void
-transport_note_peer(kolk_transport *transport)
-{
-    struct sockaddr_storage storage;
-    socklen_t size = sizeof storage;
-
-    if (transport->in.kind != KOLK__SIDE_SOCKET
-        || kolk__sys.getpeername(transport->in.fd, (struct sockaddr *)&storage,
-                                 &size)
-               < 0) {
-        return;
-    }
-    if (size <= sizeof transport->peer) {
-        memcpy(transport->peer, &storage, size);
-        transport->peer_size = (uint8_t)size;
-        return;
-    }
-    transport->long_peer = kolk__sys.malloc(sizeof *transport->long_peer);
-    if (transport->long_peer != NULL) {
-        transport->long_peer->size = size;
-        transport->long_peer->storage = storage;
-    }
-}
-
-/* Small writes are joined here, so the kernel need not wait for more. */
-static void
-transport_set_nodelay(kolk_transport *transport)
-{
-    const int one = 1;
-
-    if (transport->in.desc->stream == KOLK__STREAM_TCP) {
-        /* Slower without, that is all. */
-        (void)kolk__sys.setsockopt(transport->in.fd, IPPROTO_TCP, TCP_NODELAY,
-                                   &one, sizeof one);
-    }
-}
-
-static void
-transport_set_mode(kolk_transport *transport)
-{
-    const kolk_protocol_ops *ops = transport->protocol->ops;
-
-    transport->is_told = false;
-    transport->mode = ops->readable != NULL        ? KOLK__MODE_PULL
-                      : ops->data_received != NULL ? KOLK__MODE_PUSH
-                                                   : KOLK__MODE_SILENT;
-}
-
-static int
-transport_open_sides(kolk_transport *transport, int fd,
-                     const kolk_transport_options *options)
-{
-    int err =
-        transport_side_open(transport, &transport->in, fd, &transport_listener);
-
-    if (err < 0) {
-        return err;
-    }
-    transport->out = &transport->in;
-    if (options->write_fd > 0 && options->write_fd != fd) {
-        err = transport_side_open(transport, &transport->other,
-                                  options->write_fd, &transport_listener_other);
-        if (err < 0) {
-            transport_side_undo(transport, &transport->in);
-            return err;
-        }
-        transport->out = &transport->other;
-    }
-    transport->only_reads = options->read_only;
-    transport->write_error = options->read_only ? -EPIPE : 0;
-    transport->only_writes = options->write_only;
-    transport->is_paused = options->paused;
-    return 0;
-}
+/* ---- with its loop ---- */
 
 static void *
 transport_node(kolk__handle *handle)
@@ -545,18 +382,23 @@ transport_drop(kolk_loop *loop, kolk__handle *handle)
     transport->error = was_over ? transport->error : -ESHUTDOWN;
     transport->todo |= KOLK__DO_LOSE;
     transport->reader = NULL;
-    kolk__transport_drop_chunks(transport);
+    if (transport->sendfile != NULL) {
+        kolk__sendfile_drop(transport);
+    }
+    kolk__chunks_drop(&transport->queue);
     transport_end(transport);
 }
 
-static const kolk__handle_ops transport_handle = {
+const kolk__handle_ops kolk__transport_handle = {
     .kind = KOLK_NODE_TRANSPORT,
     .node = transport_node,
     .drop = transport_drop,
 };
 
-static kolk_transport *
-transport_new(kolk_loop *loop, kolk__net *net, kolk_protocol *protocol)
+/* ---- references ---- */
+
+kolk_transport *
+kolk__transport_new(kolk_loop *loop, kolk__net *net, kolk_protocol *protocol)
 {
     kolk_transport *transport = kolk__sys.calloc(1, sizeof *transport);
 
@@ -568,69 +410,15 @@ transport_new(kolk_loop *loop, kolk__net *net, kolk_protocol *protocol)
     transport->protocol = protocol;
     transport->in.fd = transport->other.fd = -1;
     transport->refs = 2; /* the user's and the loop's */
-    kolk__ring_init(&transport->chunks);
+    kolk__chunks_init(&transport->queue);
+    transport->into = &transport->queue;
     kolk_call_init(&transport->call, transport_run, NULL);
     transport->high = TRANSPORT_HIGH;
     transport->low = TRANSPORT_LOW;
     transport->flush_at = TRANSPORT_HIGH;
-    transport_set_mode(transport);
+    kolk__transport_set_mode(transport);
     return transport;
 }
-
-/* From here on nothing can fail. */
-static void
-transport_begin(kolk_transport *transport,
-                const kolk_transport_options *options)
-{
-    kolk_loop *loop = transport->loop;
-
-    kolk__loop_ref(loop);
-    kolk__handle_open(loop, &transport->handle, &transport_handle);
-    transport_note_peer(transport);
-    transport_set_nodelay(transport);
-    if (options->server != NULL) {
-        transport->owner = (kolk__transport_owner *)options->server;
-        kolk__ring_push(&transport->owner->transports, &transport->sibling);
-        transport->owner->count++;
-    }
-    kolk__transport_reading_changed(transport);
-}
-
-int
-kolk_transport_open(kolk_loop *loop, int fd,
-                    const kolk_transport_options *options,
-                    kolk_protocol *protocol, kolk_transport **out)
-{
-    static const kolk_transport_options nothing_special;
-    int err = kolk__loop_check(loop, "kolk_transport_open()");
-    kolk__net *net;
-
-    if (err < 0) {
-        return err;
-    }
-    if (fd < 0) {
-        return -EBADF;
-    }
-    options = options != NULL ? options : &nothing_special;
-    err = kolk__net_get(loop, &net);
-    if (err < 0) {
-        return err;
-    }
-    kolk_transport *transport = transport_new(loop, net, protocol);
-    if (transport == NULL) {
-        return -ENOMEM;
-    }
-    err = transport_open_sides(transport, fd, options);
-    if (err < 0) {
-        kolk__sys.free(transport);
-        return err;
-    }
-    transport_begin(transport, options);
-    *out = transport;
-    return 0;
-}
-
-/* ---- references ---- */
 
 kolk_transport *
 kolk_transport_ref(kolk_transport *transport)
@@ -656,80 +444,4 @@ kolk_transport_unref(kolk_transport *transport)
     if (transport != NULL && --transport->refs == 0) {
         transport_free(transport);
     }
-}
-
-/* ---- about it ---- */
-
-void
-kolk_transport_set_protocol(kolk_transport *transport, kolk_protocol *protocol)
-{
-    transport->protocol = protocol;
-    transport_set_mode(transport);
-    kolk__transport_reading_changed(transport);
-}
-
-kolk_protocol *
-kolk_transport_protocol(const kolk_transport *transport)
-{
-    return transport->protocol;
-}
-
-kolk_loop *
-kolk_transport_loop(const kolk_transport *transport)
-{
-    return transport->loop;
-}
-
-int
-kolk_transport_fileno(kolk_transport *transport)
-{
-    if (transport->in.fd < 0) {
-        return -EBADF;
-    }
-    transport->sends_now = true;
-    if (transport->is_joined
-        && kolk__loop_check(transport->loop, "kolk_transport_fileno()") == 0) {
-        kolk__transport_flush(transport);
-    }
-    return transport->in.fd;
-}
-
-int
-kolk_transport_peername(const kolk_transport *transport, kolk_address *out)
-{
-    if (transport->in.kind != KOLK__SIDE_SOCKET) {
-        return -ENOTSOCK;
-    }
-    if (transport->long_peer != NULL) {
-        *out = *transport->long_peer;
-        return 0;
-    }
-    if (transport->peer_size == 0) {
-        return -ENOTCONN;
-    }
-    memset(out, 0, sizeof *out);
-    memcpy(&out->storage, transport->peer, transport->peer_size);
-    out->size = transport->peer_size;
-    return 0;
-}
-
-int
-kolk_transport_sockname(const kolk_transport *transport, kolk_address *out)
-{
-    kolk_address address = {.size = sizeof address.storage};
-
-    if (transport->in.kind != KOLK__SIDE_SOCKET) {
-        return -ENOTSOCK;
-    }
-    if (transport->in.fd < 0) {
-        return -ENOTCONN;
-    }
-    if (kolk__sys.getsockname(transport->in.fd,
-                              (struct sockaddr *)&address.storage,
-                              &address.size)
-        < 0) {
-        return -errno;
-    }
-    *out = address;
-    return 0;
 }

@@ -26,7 +26,7 @@
 
 #include "loop/descriptor.h"
 #include "loop/handle.h"
-#include "net/net.h"
+#include "net/chunk.h"
 
 /* ---- waiting for bytes, for a task ---- */
 
@@ -80,12 +80,13 @@ struct kolk__filter {
 
 /* ---- the owner of a number of transports ---- */
 
-/* A server begins with one. */
+/* A kolk_server begins with one, and keeps count of connections by itself, from
+ * the moment it accepts them. */
 typedef struct kolk__transport_owner kolk__transport_owner;
 struct kolk__transport_owner {
-    kolk_link transports; /* kolk_transport.sibling */
-    size_t count;         /* of them */
-    /* One of them is lost, its descriptor closed, and no more counted. */
+    kolk_link transports; /* open ones, by kolk_transport.sibling */
+    /* One of them is lost, its descriptor closed, and no more in the ring. Not
+     * called for a transport that could not be opened. */
     void (*gone)(kolk__transport_owner *owner);
 };
 
@@ -158,8 +159,8 @@ struct kolk_transport {
     bool ends_after; /* shut down when everything has been sent */
     bool has_ended;  /* it has been */
     bool is_sending; /* a flush is going on */
-    kolk_link chunks;
-    size_t waiting; /* bytes in them */
+    kolk__chunks queue;
+    kolk__chunks *into; /* `queue`, or what is written behind a sendfile */
     size_t high, low;
     size_t flush_at; /* joined bytes that are enough */
     kolk_link joined;
@@ -173,6 +174,18 @@ struct kolk_transport {
 };
 
 /* ---- transport.c ---- */
+
+/* One that is in nothing yet, with a reference for the user and one for the
+ * loop; or NULL. */
+kolk_transport *kolk__transport_new(kolk_loop *loop, kolk__net *net,
+                                    kolk_protocol *protocol);
+
+extern const kolk__listener_ops kolk__transport_listener
+    __attribute__((visibility("hidden")));
+extern const kolk__listener_ops kolk__transport_listener_other
+    __attribute__((visibility("hidden")));
+extern const kolk__handle_ops kolk__transport_handle
+    __attribute__((visibility("hidden")));
 
 /* The connection is over: drops what waits to be sent, and tells the protocol,
  * later. The first error stays. */
@@ -207,6 +220,9 @@ void kolk__transport_read_ready(kolk_transport *transport);
 /* Brings `reads` up to date, and the call to read, if there may be something.
  */
 void kolk__transport_reading_changed(kolk_transport *transport);
+
+/* Sets `mode` by what the protocol has. */
+void kolk__transport_set_mode(kolk_transport *transport);
 
 /* Lets the filter drive, or ends that. */
 void kolk__transport_drive(kolk_transport *transport, bool drives);
@@ -259,12 +275,28 @@ kolk__transport_wake_reader(kolk_transport *transport)
 
 /* ---- transport_write.c ---- */
 
+/* Joined bytes that leave at once. */
+enum { KOLK__WRITE_ENOUGH = 64 * 1024 };
+
 /* Writes to the wire: as kolk_transport_writev(), also while closing. */
 int kolk__transport_sendv(kolk_transport *transport, const struct iovec *pieces,
                           int count);
 
+/* ---- transport_send.c ---- */
+
 /* Sends what it can now, and takes the transport out of the loop's ring. */
 void kolk__transport_flush(kolk_transport *transport);
+
+/* The same, and what comes when everything has been sent. */
+void kolk__transport_go_on(kolk_transport *transport);
+
+/* Has everything been sent? */
+static inline bool
+kolk__transport_is_sent(const kolk_transport *transport)
+{
+    return kolk__chunks_are_empty(&transport->queue)
+           && transport->sendfile == NULL;
+}
 
 /* Writing may be tried again. */
 void kolk__transport_write_ready(kolk_transport *transport);
@@ -272,10 +304,10 @@ void kolk__transport_write_ready(kolk_transport *transport);
 /* Tells the protocol if the marks have been crossed. */
 void kolk__transport_check_marks(kolk_transport *transport);
 
-/* Gives back everything that waits to be sent. */
-void kolk__transport_drop_chunks(kolk_transport *transport);
+/* Gives back everything that waits to be sent; `error` is why. */
+void kolk__transport_drop_chunks(kolk_transport *transport, int error);
 
-/* Ends the wire's stream when everything has been sent. */
+/* Ends the wire's stream; everything has been sent. */
 void kolk__transport_end_wire(kolk_transport *transport);
 
 /* kolk_transport_write_eof() without the filter. */
@@ -292,6 +324,10 @@ ssize_t kolk__side_read(kolk__side *side, void *buffer, size_t size);
 /* The same for writing; no SIGPIPE. */
 ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,
                          int count);
+
+/* Up to `size` bytes of the file `fd`, from `offset` on, to a socket. */
+ssize_t kolk__side_sendfile(kolk__side *side, int fd, int64_t offset,
+                            size_t size);
 
 /* Takes what is left to be read, within a bound, and throws it away: closing a
  * socket with something unread resets the connection, and what was sent may be

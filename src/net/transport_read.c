@@ -231,3 +231,22 @@ kolk_transport_is_reading(const kolk_transport *transport)
 {
     return transport->reads;
 }
+
+void
+kolk__transport_set_mode(kolk_transport *transport)
+{
+    const kolk_protocol_ops *ops = transport->protocol->ops;
+
+    transport->is_told = false;
+    transport->mode = ops->readable != NULL        ? KOLK__MODE_PULL
+                      : ops->data_received != NULL ? KOLK__MODE_PUSH
+                                                   : KOLK__MODE_SILENT;
+}
+
+void
+kolk_transport_set_protocol(kolk_transport *transport, kolk_protocol *protocol)
+{
+    transport->protocol = protocol;
+    kolk__transport_set_mode(transport);
+    kolk__transport_reading_changed(transport);
+}

@@ -59,26 +59,51 @@ kolk__side_read(kolk__side *side, void *buffer, size_t size)
 
 /* ---- writing ---- */
 
-/* writev(2) without SIGPIPE. A signal that was pending before is not ours. */
-static ssize_t
-wire_writev_quietly(int fd, const struct iovec *pieces, int count)
+/* A call that may raise SIGPIPE stands between these two, and does not. A
+ * signal that was pending before is not ours. */
+struct wire_quiet {
+    sigset_t before;
+    bool was_pending;
+};
+
+static void
+wire_quiet_begin(struct wire_quiet *quiet)
+{
+    sigset_t set;
+
+    (void)sigpending(&set); /* none of these can fail */
+    quiet->was_pending = sigismember(&set, SIGPIPE) == 1;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &set, &quiet->before);
+}
+
+/* Leaves errno alone. */
+static void
+wire_quiet_end(const struct wire_quiet *quiet, ssize_t result)
 {
     const struct timespec at_once = {0};
-    sigset_t pipe_signal, before, pending;
-
-    (void)sigemptyset(&pipe_signal);
-    (void)sigaddset(&pipe_signal, SIGPIPE);
-    (void)sigpending(&pending);
-    (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-    ssize_t result = kolk__sys.writev(fd, pieces, count);
     int err = errno;
-    if (result < 0 && err == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
-        while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0
-               && errno == EINTR) {
+    sigset_t set;
+
+    if (result < 0 && err == EPIPE && !quiet->was_pending) {
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGPIPE);
+        while (sigtimedwait(&set, NULL, &at_once) < 0 && errno == EINTR) {
         }
     }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &quiet->before, NULL);
     errno = err;
+}
+
+static ssize_t
+wire_writev(int fd, const struct iovec *pieces, int count)
+{
+    struct wire_quiet quiet;
+
+    wire_quiet_begin(&quiet);
+    ssize_t result = kolk__sys.writev(fd, pieces, count);
+    wire_quiet_end(&quiet, result);
     return result;
 }
 
@@ -96,6 +121,16 @@ wire_sendmsg(int fd, const struct iovec *pieces, int count)
     return kolk__sys.sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static ssize_t
+wire_write_failed(kolk__side *side, int err)
+{
+    if (err == EAGAIN || err == EWOULDBLOCK) {
+        kolk__descriptor_not_ready(side->desc, false);
+        return -EAGAIN;
+    }
+    return -err;
+}
+
 ssize_t
 kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
 {
@@ -104,7 +139,7 @@ kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
     count = count < WIRE_PIECES_MAX ? count : WIRE_PIECES_MAX;
     do {
         if (KOLK_UNLIKELY(side->kind != KOLK__SIDE_SOCKET)) {
-            result = wire_writev_quietly(side->fd, pieces, count);
+            result = wire_writev(side->fd, pieces, count);
         } else if (KOLK_LIKELY(count == 1)) {
             result = kolk__sys.send(side->fd, pieces->iov_base, pieces->iov_len,
                                     MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -112,14 +147,22 @@ kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
             result = wire_sendmsg(side->fd, pieces, count);
         }
     } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
-    if (KOLK_LIKELY(result >= 0)) {
-        return result;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        kolk__descriptor_not_ready(side->desc, false);
-        return -EAGAIN;
-    }
-    return -errno;
+    return KOLK_LIKELY(result >= 0) ? result : wire_write_failed(side, errno);
+}
+
+ssize_t
+kolk__side_sendfile(kolk__side *side, int fd, int64_t offset, size_t size)
+{
+    struct wire_quiet quiet;
+    off_t place = offset;
+    ssize_t result;
+
+    wire_quiet_begin(&quiet);
+    do {
+        result = kolk__sys.sendfile(side->fd, fd, &place, size);
+    } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
+    wire_quiet_end(&quiet, result);
+    return KOLK_LIKELY(result >= 0) ? result : wire_write_failed(side, errno);
 }
 
 /* ---- closing ---- */

@@ -149,6 +149,16 @@ bytes_sendmsg(int fd, const struct msghdr *msg, int flags)
     return kit_sys_real.sendmsg(fd, &copy, flags);
 }
 
+static ssize_t
+bytes_sendfile(int out, int in, off_t *offset, size_t size)
+{
+    if (kit_sys_fails("sendfile") || kit_sys_interrupts()) {
+        errno = kit_sys_mode() == KIT_SYS_EINTR ? EINTR : EIO;
+        return -1;
+    }
+    return kit_sys_real.sendfile(out, in, offset, bytes_shorten(out, size));
+}
+
 void
 kit_bytes_init(void)
 {
@@ -164,4 +174,5 @@ kit_bytes_init(void)
     kolk__sys.sendto = bytes_sendto;
     kolk__sys.recvmsg = bytes_recvmsg;
     kolk__sys.sendmsg = bytes_sendmsg;
+    kolk__sys.sendfile = bytes_sendfile;
 }

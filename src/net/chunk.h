@@ -1,0 +1,82 @@
+/* chunk.h - bytes that wait to be sent.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A queue of chunks: those that users lend, and blocks of ours with copies,
+ * which are chunks as well, so that there is one kind of member. None of them
+ * is empty.
+ */
+#pragma once
+
+#include "net/net.h"
+
+typedef struct kolk__chunks {
+    kolk_link ring;
+    size_t bytes; /* that have not been sent */
+} kolk__chunks;
+
+static inline void
+kolk__chunks_init(kolk__chunks *self)
+{
+    kolk__ring_init(&self->ring);
+    self->bytes = 0;
+}
+
+static inline bool
+kolk__chunks_are_empty(const kolk__chunks *self)
+{
+    return kolk__ring_is_empty(&self->ring);
+}
+
+/* Puts `chunk` at the end. */
+static inline void
+kolk__chunks_push(kolk__chunks *self, kolk_chunk *chunk)
+{
+    kolk__ring_push(&self->ring, &chunk->link);
+    self->bytes += chunk->size;
+}
+
+/* Gives a block of the loop's back: kolk_chunk.released of those. */
+void kolk__block_released(kolk_chunk *chunk);
+
+/* The block at the end to which copies can be added, with its room in `*room`.
+ * Without one there is no room. */
+static inline kolk__block *
+kolk__chunks_last(const kolk__chunks *self, size_t *room)
+{
+    const kolk_link *ring = &self->ring;
+    kolk_chunk *last = KOLK_CONTAINER_OF(ring->prev, kolk_chunk, link);
+
+    if (kolk__ring_is_empty(ring) || last->released != kolk__block_released) {
+        *room = 0;
+        return NULL;
+    }
+    *room = KOLK__BLOCK_BYTES - last->size;
+    return KOLK_CONTAINER_OF(last, kolk__block, chunk);
+}
+
+/* Puts copies of `pieces`, `size` bytes together, at the end. Returns 0, or
+ * -ENOMEM and nothing has changed. */
+int kolk__chunks_copy(kolk__chunks *self, kolk__net *net,
+                      const struct iovec *pieces, size_t size);
+
+/* The same before `place`, a link of the ring. */
+int kolk__chunks_copy_before(kolk__chunks *self, kolk__net *net,
+                             kolk_link *place, const struct iovec *pieces,
+                             size_t size);
+
+/* Writes what comes first to `pieces`, `max` of them at most; how many. */
+int kolk__chunks_gather(const kolk__chunks *self, struct iovec *pieces,
+                        int max);
+
+/* `sent` bytes have left: chunks that are done move to `ring`. */
+void kolk__chunks_consume(kolk__chunks *self, size_t sent, kolk_link *ring);
+
+/* Calls `released` of each in `ring`; may run anything of the user's. */
+void kolk__chunks_release(kolk_link *ring);
+
+/* Releases everything; what is put in meanwhile stays. */
+void kolk__chunks_drop(kolk__chunks *self);
+
+/* Moves everything of `from` to the end. */
+void kolk__chunks_splice(kolk__chunks *self, kolk__chunks *from);
