@@ -66,14 +66,15 @@ step_aarch64() {
         -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
         -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc \
         "-DKOLK_TEST_LAUNCHER=qemu-aarch64-static;-L;/usr/aarch64-linux-gnu" \
-        -DKOLK_URING=OFF -DKOLK_CMOCKA=OFF -DKOLK_TEST_SCALE=2 \
+        -DKOLK_URING=OFF -DKOLK_TLS=OFF -DKOLK_CMOCKA=OFF \
+        -DKOLK_TEST_SCALE=2 \
         -DKOLK_TEST_TIMEOUT=300 -DKOLK_EXAMPLES=OFF
 }
 
 step_musl() {
-    echo "epoll only: no liburing for musl here"
+    echo "epoll only: no liburing for musl here, nor OpenSSL"
     CC=musl-gcc BUILD=build/musl SELECT=$emulated tools/test.sh dev \
-        -DKOLK_URING=OFF -DKOLK_CMOCKA=OFF -DKOLK_EXAMPLES=OFF
+        -DKOLK_URING=OFF -DKOLK_TLS=OFF -DKOLK_CMOCKA=OFF -DKOLK_EXAMPLES=OFF
 }
 
 [ $# -gt 0 ] || set -- "${steps[@]}"

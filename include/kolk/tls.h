@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <kolk/inbox.h>
 #include <kolk/transport.h>
 
 #ifdef __cplusplus
@@ -25,9 +26,31 @@ extern "C" {
 
 typedef struct kolk_tls_engine kolk_tls_engine;
 
+/* Memory that is lent to an engine for some calls, so that records need not be
+ * copied to it and from it. The engine moves `in` and `out` on, and lessens the
+ * sizes, by what it takes and fills. */
+typedef struct kolk_tls_loan {
+    const void *in; /* records that have come */
+    size_t in_size;
+    void *out; /* room for records to be sent */
+    size_t out_size;
+} kolk_tls_loan;
+
+/* A handshake's place among others that wait until they may begin. */
+typedef struct kolk_tls_turn {
+    kolk_call call;  /* runs when it may begin; prepared by who waits */
+    kolk_loop *loop; /* that the call runs on */
+
+    /* private to the engine */
+    kolk_link link;
+    kolk_inbox *inbox;
+    void *owner;
+    void *reserved[2];
+} kolk_tls_turn;
+
 /* One side of one connection. Results: >= 0, or -EAGAIN (records of the peer
  * have to come first), or another negative error, after which only `output`,
- * `error` and `free` are called. */
+ * `output_size`, `error`, `leave` and `free` are called. */
 typedef struct kolk_tls_engine_ops {
     /* Takes records that have come. Returns how many bytes it took: all of
      * them, or fewer when it wants to be read from first. */
@@ -51,6 +74,20 @@ typedef struct kolk_tls_engine_ops {
     void *(*error)(kolk_tls_engine *engine);
     /* The end. */
     void (*free)(kolk_tls_engine *engine);
+
+    /* The rest may be NULL. */
+
+    /* Lends `loan` until the next call of this one; NULL: what was lent is
+     * taken back. The engine reads from it what comes behind the bytes it was
+     * fed, and writes to it as long as `output` would give nothing. */
+    void (*lend)(kolk_tls_engine *engine, kolk_tls_loan *loan);
+    /* May the handshake begin? 0; or -EAGAIN, and the call of `turn`, which is
+     * borrowed, runs once it may. */
+    int (*enter)(kolk_tls_engine *engine, kolk_tls_turn *turn);
+    /* The handshake has ended, or will never be, in whichever way: another one
+     * may begin. Gives back a turn that waits, whose call may be queued already
+     * (kolk_call_cancel()). A no-op where nothing was entered. */
+    void (*leave)(kolk_tls_engine *engine);
 } kolk_tls_engine_ops;
 
 struct kolk_tls_engine {
@@ -111,16 +148,22 @@ typedef struct kolk_tls_options {
     int min_version;         /* KOLK_TLS_...; 0: 1.2 */
     int max_version;         /* 0: the newest */
     const char *const *alpn; /* names, most wanted first, ended by NULL */
-    const char *ciphers;     /* as OpenSSL writes them; NULL: its default */
+    const char *ciphers;     /* as OpenSSL writes them, names of TLS 1.3
+                              * (TLS_...) among them; NULL: its default */
     size_t handshakes;       /* of a server's connections, in flight at a
                               * time; others wait; 0: no limit */
 } kolk_tls_options;
 
 /* A context for any number of connections and loops, yours to give up.
- * `options` may be NULL: a client with every default. Returns 0; -ENOMEM;
- * -ENOENT, -EACCES for a file; -KOLK_ETLS for contents that OpenSSL does not
- * take (kolk_tls_last_error() says what); -EINVAL; -KOLK_ENOTLS.
- * Thread-safe. */
+ * `options` may be NULL: a client with every default. Files are read at once.
+ *
+ * A name is checked against a certificate's alternative names only, never
+ * against its subject. Where ALPN finds no name that both sides have, the
+ * connection goes on without. Renegotiation is refused.
+ *
+ * Returns 0; -ENOMEM; -ENOENT, -EACCES and the like for a file; -KOLK_ETLS for
+ * contents that OpenSSL does not take (kolk_tls_last_error() says what);
+ * -EINVAL; -KOLK_ENOTLS. Thread-safe. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_tls_context_new(const kolk_tls_options *options, kolk_tls_context **out);
 /* Takes and gives up references. Thread-safe. */
@@ -142,8 +185,8 @@ KOLK_API KOLK_MUST_CHECK int kolk_tls_engine_new(kolk_tls_context *context,
                                                  const char *name,
                                                  kolk_tls_engine **out);
 
-/* What OpenSSL last complained about in this thread, as text; "" if nothing.
- * Valid until the next complaint. */
+/* What making a context, a certificate or an engine last failed for in this
+ * thread, as text; "" if nothing did. Valid until the next failure. */
 KOLK_API const char *kolk_tls_last_error(void);
 
 /* ---- about a connection, of engines of kolk_tls_engine_new() ---- */
@@ -177,8 +220,9 @@ KOLK_API KOLK_MUST_CHECK int kolk_tls_session_get(const kolk_tls_engine *engine,
                                                   kolk_tls_session **out);
 KOLK_API void kolk_tls_session_free(kolk_tls_session *session);
 
-/* Offers `session`, borrowed for the call. Before the handshake. Returns 0 or
- * -KOLK_ETLS. */
+/* Offers `session`, borrowed for the call. Before the handshake. Returns 0;
+ * -EINVAL for one of another context, or of a connection that asked for another
+ * name, since a server that takes it up is not checked again; -KOLK_ETLS. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_tls_session_set(kolk_tls_engine *engine, const kolk_tls_session *session);
 
