@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -96,6 +97,12 @@ sys_fcntl(int fd, int command, long argument)
     return fcntl(fd, command, argument);
 }
 
+static int
+sys_ioctl(int fd, int command, void *argument)
+{
+    return ioctl(fd, command, argument);
+}
+
 struct kolk__sys kolk__sys = {
     .malloc = malloc,
     .calloc = calloc,
@@ -156,6 +163,7 @@ struct kolk__sys kolk__sys = {
     .fdatasync = fdatasync,
     .fstat = fstat,
     .fcntl = sys_fcntl,
+    .ioctl = sys_ioctl,
     .lstat = lstat,
     .chmod = chmod,
     .fchmod = fchmod,

@@ -12,7 +12,8 @@
  *
  * Each entry has the prototype and the error convention of the real call:
  * -1 and errno for system calls, an error number for pthread_*, -errno for
- * liburing. `open`, `openat` and `fcntl` take their last argument always.
+ * liburing. `open`, `openat`, `fcntl` and `ioctl` take their last argument
+ * always.
  *
  * Invariant: the table is written before the first thread starts, and only by
  * tests. So it needs no lock.
@@ -114,6 +115,7 @@ struct kolk__sys {
     int (*fdatasync)(int fd);
     int (*fstat)(int fd, struct stat *out);
     int (*fcntl)(int fd, int command, long argument);
+    int (*ioctl)(int fd, int command, void *argument);
     int (*lstat)(const char *path, struct stat *out);
     int (*chmod)(const char *path, mode_t mode);
     int (*fchmod)(int fd, mode_t mode);

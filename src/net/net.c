@@ -9,24 +9,48 @@
 
 /* ---- buffers ---- */
 
+/* Takes what is in `place`, or makes one of `size` bytes. */
+static inline void *
+net_take(void **place, size_t size)
+{
+    void *buffer = *place;
+
+    *place = NULL;
+    return KOLK_LIKELY(buffer != NULL) ? buffer : kolk__sys.malloc(size);
+}
+
+static inline void
+net_give(void **place, void *buffer)
+{
+    if (KOLK_LIKELY(*place == NULL)) {
+        *place = buffer;
+    } else {
+        kolk__sys.free(buffer);
+    }
+}
+
 void *
 kolk__net_take_buffer(kolk__net *net)
 {
-    void *buffer = net->read_buffer;
-
-    net->read_buffer = NULL;
-    return KOLK_LIKELY(buffer != NULL) ? buffer
-                                       : kolk__sys.malloc(KOLK__READ_SIZE);
+    return net_take(&net->read_buffer, KOLK__READ_SIZE);
 }
 
 void
 kolk__net_give_buffer(kolk__net *net, void *buffer)
 {
-    if (KOLK_LIKELY(net->read_buffer == NULL)) {
-        net->read_buffer = buffer;
-    } else {
-        kolk__sys.free(buffer);
-    }
+    net_give(&net->read_buffer, buffer);
+}
+
+void *
+kolk__net_take_wire(kolk__net *net)
+{
+    return net_take(&net->wire_buffer, KOLK__WIRE_SIZE);
+}
+
+void
+kolk__net_give_wire(kolk__net *net, void *buffer)
+{
+    net_give(&net->wire_buffer, buffer);
 }
 
 kolk__block *
@@ -103,6 +127,7 @@ net_free(kolk_loop *loop)
         kolk__sys.free(kolk__net_take_block(net));
     }
     kolk__sys.free(net->read_buffer);
+    kolk__sys.free(net->wire_buffer);
     kolk__sys.free(net);
     loop->net = NULL;
     loop->net_ops = NULL;

@@ -16,6 +16,7 @@
 
 enum {
     KOLK__READ_SIZE = 256 * 1024, /* bytes of the buffer for reading */
+    KOLK__WIRE_SIZE = 84 * 1024,  /* and of the one for records */
     KOLK__BLOCK_SIZE = 4096,      /* a block for writing, all of it */
     KOLK__BLOCKS_MAX = 64,        /* free ones that are kept */
 };
@@ -33,6 +34,7 @@ typedef struct kolk__net {
     kolk_link joined;  /* transports whose written bytes are joined */
     kolk_time since;   /* when the first step that joined has ended, or 0 */
     void *read_buffer; /* NULL: not made yet, or in use */
+    void *wire_buffer; /* likewise */
     kolk_link *blocks; /* free ones, by the `next` of their chunk's link */
     unsigned block_count;
 } kolk__net;
@@ -45,6 +47,10 @@ int kolk__net_get(kolk_loop *loop, kolk__net **out);
  * nested run finds it taken, and gets another. */
 void *kolk__net_take_buffer(kolk__net *net);
 void kolk__net_give_buffer(kolk__net *net, void *buffer);
+
+/* The same of the buffer for records, KOLK__WIRE_SIZE bytes. */
+void *kolk__net_take_wire(kolk__net *net);
+void kolk__net_give_wire(kolk__net *net, void *buffer);
 
 /* A block, empty, of KOLK__BLOCK_BYTES; NULL if there is no memory. */
 kolk__block *kolk__net_take_block(kolk__net *net);

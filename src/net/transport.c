@@ -77,7 +77,8 @@ transport_event(kolk_loop *loop, kolk__listener *listener, uint32_t events)
 
     (void)loop;
     if (KOLK_LIKELY((events & ~(uint32_t)EPOLLOUT) != 0)) {
-        if (transport->reader != NULL) {
+        if (transport->reader != NULL
+            && !kolk__transport_is_driven(transport)) {
             kolk__transport_wake_reader(transport);
         } else if (KOLK_LIKELY(transport->reads
                                && transport->mode == KOLK__MODE_PUSH)) {

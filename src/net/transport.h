@@ -50,9 +50,11 @@ typedef struct kolk__filter_ops {
     int (*read)(kolk__filter *filter, kolk_transport *transport, void *buffer,
                 size_t size);
     /* Takes all of these bytes, by copying, or returns an error and has taken
-     * none. */
+     * none. They may wait until kolk__transport_join() has them flushed. */
     int (*write)(kolk__filter *filter, kolk_transport *transport,
                  const struct iovec *pieces, int count);
+    /* Gives the wire what waits to be joined. */
+    void (*flush)(kolk__filter *filter, kolk_transport *transport);
     /* Ends the protocol's stream behind what was written. */
     int (*write_eof)(kolk__filter *filter, kolk_transport *transport);
     /* kolk_transport_close(): nothing more is read or written by the protocol.
@@ -60,7 +62,8 @@ typedef struct kolk__filter_ops {
     void (*close)(kolk__filter *filter, kolk_transport *transport);
     /* The wire may be read; only while `filter->drives`. */
     void (*readable)(kolk__filter *filter, kolk_transport *transport);
-    /* Everything on the wire's queue has been sent. */
+    /* Everything on the wire's queue has been sent, and no file is on its way.
+     */
     void (*sent)(kolk__filter *filter, kolk_transport *transport);
     /* Bytes that the filter holds and has not given to the wire. */
     size_t (*waiting)(const kolk__filter *filter);
@@ -76,6 +79,8 @@ struct kolk__filter {
     /* The filter is told of the wire, and the protocol of nothing: during a
      * handshake, while closing. To end that: kolk__transport_drive(). */
     bool drives;
+    /* Reading may succeed without the wire. */
+    bool holds;
 };
 
 /* ---- the owner of a number of transports ---- */
@@ -227,13 +232,21 @@ void kolk__transport_set_mode(kolk_transport *transport);
 /* Lets the filter drive, or ends that. */
 void kolk__transport_drive(kolk_transport *transport, bool drives);
 
+/* Does a filter hear of the wire, and nobody else? */
+static inline bool
+kolk__transport_is_driven(const kolk_transport *transport)
+{
+    return KOLK_UNLIKELY(transport->filter != NULL)
+           && transport->filter->drives;
+}
+
 /* May a read succeed, as far as is known? If not, kolk_transport_try_read()
  * says -EAGAIN without a system call. */
 static inline bool
 kolk__transport_may_read(const kolk_transport *transport)
 {
-    return transport->in.desc->ready_in || transport->filter != NULL
-           || transport->failure != 0;
+    return transport->in.desc->ready_in || transport->failure != 0
+           || (transport->filter != NULL && transport->filter->holds);
 }
 
 /* Is there somebody to be told, by the call, that reading may be tried? */
@@ -244,7 +257,7 @@ kolk__transport_hears(const kolk_transport *transport)
         && !transport->is_told) {
         return true;
     }
-    return transport->filter != NULL && transport->filter->drives;
+    return kolk__transport_is_driven(transport);
 }
 
 /* Lets `waiter`, borrowed, wait; kolk_transport_try_read() has said -EAGAIN
@@ -278,9 +291,16 @@ kolk__transport_wake_reader(kolk_transport *transport)
 /* Joined bytes that leave at once. */
 enum { KOLK__WRITE_ENOUGH = 64 * 1024 };
 
-/* Writes to the wire: as kolk_transport_writev(), also while closing. */
-int kolk__transport_sendv(kolk_transport *transport, const struct iovec *pieces,
-                          int count);
+/* For a filter: puts bytes on the wire's queue, behind what is there and before
+ * what waits for a file to end. `now`: they leave at once if they can, straight
+ * from `data`. Returns 0 or -ENOMEM, and then the connection is lost if some
+ * have left. */
+int kolk__transport_put(kolk_transport *transport, const void *data,
+                        size_t size, bool now);
+
+/* For a filter: `bytes` wait in it. It will be told to flush, now or when the
+ * turn ends. */
+void kolk__transport_join(kolk_transport *transport, size_t bytes);
 
 /* ---- transport_send.c ---- */
 
@@ -324,6 +344,10 @@ ssize_t kolk__side_read(kolk__side *side, void *buffer, size_t size);
 /* The same for writing; no SIGPIPE. */
 ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,
                          int count);
+
+/* How many bytes of a socket's the other end has not acknowledged; 0 for what
+ * is none. */
+size_t kolk__side_unsent(const kolk__side *side);
 
 /* Up to `size` bytes of the file `fd`, from `offset` on, to a socket. */
 ssize_t kolk__side_sendfile(kolk__side *side, int fd, int64_t offset,

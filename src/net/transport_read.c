@@ -170,11 +170,10 @@ read_push(kolk_transport *transport)
 void
 kolk__transport_read_ready(kolk_transport *transport)
 {
-    kolk__filter *filter = transport->filter;
     kolk_protocol *protocol = transport->protocol;
 
-    if (KOLK_UNLIKELY(filter != NULL) && filter->drives) {
-        filter->ops->readable(filter, transport);
+    if (kolk__transport_is_driven(transport)) {
+        transport->filter->ops->readable(transport->filter, transport);
     } else if (KOLK_UNLIKELY(!transport->reads)) {
         return; /* since it was queued */
     } else if (KOLK_LIKELY(transport->mode == KOLK__MODE_PUSH)) {

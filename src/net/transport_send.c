@@ -76,6 +76,9 @@ kolk__transport_flush(kolk_transport *transport)
         transport->is_joined = false;
         kolk__ring_unlink(&transport->joined);
     }
+    if (KOLK_UNLIKELY(transport->filter != NULL)) {
+        transport->filter->ops->flush(transport->filter, transport);
+    }
     if (!kolk__chunks_are_empty(&transport->queue) && !transport->is_sending) {
         send_all(transport);
     }

@@ -8,7 +8,9 @@
  * because how a program handles SIGPIPE is its own affair.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -148,6 +150,18 @@ kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
         }
     } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
     return KOLK_LIKELY(result >= 0) ? result : wire_write_failed(side, errno);
+}
+
+size_t
+kolk__side_unsent(const kolk__side *side)
+{
+    int unsent = 0;
+
+    if (side->kind != KOLK__SIDE_SOCKET || side->fd < 0
+        || kolk__sys.ioctl(side->fd, SIOCOUTQ, &unsent) < 0) {
+        return 0;
+    }
+    return unsent > 0 ? (size_t)unsent : 0;
 }
 
 ssize_t

@@ -18,26 +18,38 @@ enum {
     WRITE_DIRECT_MAX = 16 /* pieces of the caller's memory */
 };
 
-/* After bytes were added: they leave now or when the turn ends, and the
- * protocol is told if they are too many. */
+/* After bytes were added to where there are `bytes` now: they leave now or when
+ * the turn ends. */
 static inline void
-write_added(kolk_transport *transport, bool leaves_now)
+write_join(kolk_transport *transport, size_t bytes, bool leaves_now)
 {
     kolk_loop *loop = transport->loop;
-    size_t bytes = transport->into->bytes;
 
     if (leaves_now || bytes >= transport->flush_at || loop->write_delay < 0
         || loop->runs == 0 || transport->sends_now) {
         kolk__transport_flush(transport);
-        bytes = transport->into->bytes;
     } else if (!transport->is_joined && transport->out->desc->ready_out) {
         transport->is_joined = true;
         kolk__ring_push(&transport->net->joined, &transport->joined);
         loop->attention |= KOLK__ATTENTION_JOINED;
     }
-    if (KOLK_UNLIKELY(bytes > transport->high)) {
+}
+
+/* The same for a queue; and the protocol is told if they are too many. */
+static inline void
+write_added(kolk_transport *transport, const kolk__chunks *queue,
+            bool leaves_now)
+{
+    write_join(transport, queue->bytes, leaves_now);
+    if (KOLK_UNLIKELY(queue->bytes > transport->high)) {
         kolk__transport_check_marks(transport);
     }
+}
+
+void
+kolk__transport_join(kolk_transport *transport, size_t bytes)
+{
+    write_join(transport, bytes, false);
 }
 
 /* ---- from the caller's memory ---- */
@@ -114,9 +126,9 @@ write_directly(kolk_transport *transport, const struct iovec *pieces, int count)
     write_direct_push(&transport->queue, &direct, pieces, count);
     kolk__transport_flush(transport);
     int err = write_direct_settle(transport, &direct, &sent);
-    if (err == 0) {
-        write_added(transport, false);
-    } else if (sent) {
+    if (err == 0 && !kolk__chunks_are_empty(&transport->queue)) {
+        write_added(transport, &transport->queue, false);
+    } else if (err < 0 && sent) {
         kolk__transport_lose(transport, err); /* the stream has a hole */
     }
     kolk_transport_unref(transport);
@@ -127,15 +139,31 @@ write_directly(kolk_transport *transport, const struct iovec *pieces, int count)
 static bool
 write_may_go(const kolk_transport *transport)
 {
-    return transport->out->desc->ready_out && !transport->is_sending
-           && transport->into == &transport->queue;
+    return transport->out->desc->ready_out && !transport->is_sending;
+}
+
+int
+kolk__transport_put(kolk_transport *transport, const void *data, size_t size,
+                    bool now)
+{
+    struct iovec piece = {.iov_base = kolk__op_buffer(data), .iov_len = size};
+
+    if (now && write_may_go(transport)) {
+        return write_directly(transport, &piece, 1);
+    }
+    int err =
+        kolk__chunks_copy(&transport->queue, transport->net, &piece, size);
+    if (err == 0) {
+        write_added(transport, &transport->queue, false);
+    }
+    return err;
 }
 
 /* ---- the calls ---- */
 
-int
-kolk__transport_sendv(kolk_transport *transport, const struct iovec *pieces,
-                      int count)
+/* Writes to the wire, or behind a file that is on its way. */
+static int
+write_pieces(kolk_transport *transport, const struct iovec *pieces, int count)
 {
     size_t size = 0;
 
@@ -149,12 +177,12 @@ kolk__transport_sendv(kolk_transport *transport, const struct iovec *pieces,
         return 0;
     }
     if (size >= WRITE_BIG && count <= WRITE_DIRECT_MAX
-        && write_may_go(transport)) {
+        && transport->into == &transport->queue && write_may_go(transport)) {
         return write_directly(transport, pieces, count);
     }
     int err = kolk__chunks_copy(transport->into, transport->net, pieces, size);
     if (err == 0) {
-        write_added(transport, false);
+        write_added(transport, transport->into, false);
     }
     return err;
 }
@@ -182,7 +210,7 @@ kolk_transport_writev(kolk_transport *transport, const struct iovec *pieces,
         return -EINVAL;
     }
     if (filter == NULL || transport->sendfile != NULL) {
-        return kolk__transport_sendv(transport, pieces, count);
+        return write_pieces(transport, pieces, count);
     }
     err = filter->ops->write(filter, transport, pieces, count);
     if (err == 0) {
@@ -206,12 +234,12 @@ kolk_transport_write(kolk_transport *transport, const void *data, size_t size)
     }
     kolk__block *last = kolk__chunks_last(transport->into, &room);
     if (size > room || size == 0) {
-        return kolk__transport_sendv(transport, &piece, 1);
+        return write_pieces(transport, &piece, 1);
     }
     memcpy(last->bytes + last->chunk.size, data, size);
     last->chunk.size += size;
     transport->into->bytes += size;
-    write_added(transport, false);
+    write_added(transport, transport->into, false);
     return 0;
 }
 
@@ -246,7 +274,7 @@ kolk_transport_write_chunk(kolk_transport *transport, kolk_chunk *chunk)
     }
     transport->refs++; /* what is released may be the last reference */
     kolk__chunks_push(transport->into, chunk);
-    write_added(transport, size >= WRITE_BIG);
+    write_added(transport, transport->into, size >= WRITE_BIG);
     kolk_transport_unref(transport);
     return 0;
 }

@@ -209,6 +209,8 @@ SYS_CALL(int, fdatasync, (int fd), (fd), EIO, true)
 SYS_CALL(int, fstat, (int fd, struct stat *out), (fd, out), EIO, false)
 SYS_CALL(int, fcntl, (int fd, int command, long argument),
          (fd, command, argument), EPERM, false)
+SYS_CALL(int, ioctl, (int fd, int command, void *argument),
+         (fd, command, argument), ENOTTY, false)
 SYS_CALL(int, lstat, (const char *path, struct stat *out), (path, out), EACCES,
          false)
 SYS_CALL(int, chmod, (const char *path, mode_t mode), (path, mode), EPERM,
@@ -403,6 +405,7 @@ sys_install(void)
     SYS_PUT(shutdown);
     SYS_PUT(open), SYS_PUT(openat), SYS_PUT(pipe2), SYS_PUT(close);
     SYS_PUT(fsync), SYS_PUT(fdatasync), SYS_PUT(fstat), SYS_PUT(fcntl);
+    SYS_PUT(ioctl);
     SYS_PUT(lstat), SYS_PUT(chmod), SYS_PUT(fchmod), SYS_PUT(link);
     SYS_PUT(rename), SYS_PUT(unlink);
     SYS_PUT(getaddrinfo), SYS_PUT(getnameinfo);
