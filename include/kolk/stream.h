@@ -22,7 +22,9 @@ extern "C" {
 typedef struct kolk_stream kolk_stream;
 
 typedef struct kolk_stream_options {
-    size_t limit; /* bytes that a line or record may have; 0: 64 KiB */
+    /* bytes that a line or record may have, its end included; 0: 64 KiB. The
+     * stream holds no more than this, or 64 KiB, of what nobody has read */
+    size_t limit;
     kolk_transport_options transport;
 } kolk_stream_options;
 
@@ -57,12 +59,14 @@ kolk_open_unix_connection(const char *path, size_t size,
 KOLK_API KOLK_MUST_CHECK int kolk_stream_pair(kolk_stream *out[2]);
 
 /* Sends what was written, closes, waits for that, and frees the stream,
- * whatever the outcome. Returns 0, or why not all of it was sent.
+ * whatever the outcome. Returns 0, or why not all of it was sent. Not while
+ * another task reads or drains.
  * Cancellation: what is left is not sent; -ECANCELED. */
 KOLK_API int kolk_stream_close(kolk_stream *stream);
 
-/* The same without waiting: the sending goes on by itself. NULL is a no-op.
- * Not while another task reads or drains. */
+/* The same without waiting: the sending goes on by itself, until it is done or
+ * the loop is closed. NULL is a no-op. Not while another task reads or
+ * drains. */
 KOLK_API void kolk_stream_free(kolk_stream *stream);
 
 /* Closes at once, without sending what is left, and frees the stream. Tasks
@@ -80,10 +84,10 @@ KOLK_API void kolk_stream_abort(kolk_stream *stream);
 KOLK_API KOLK_MUST_CHECK int kolk_stream_read(kolk_stream *stream, void *buffer,
                                               size_t size);
 
-/* Takes exactly `size` bytes: 0; -KOLK_EOF if the stream ends before, and then
- * `*got` (may be NULL) of them were taken. On cancellation what has come stays
- * in the stream, for as much as its limit; beyond that, in `buffer` and
- * `*got`. */
+/* Takes exactly `size` bytes: 0; -KOLK_EOF if the stream ends before. `*got`
+ * (may be NULL) is how many were taken, on error too. On cancellation what has
+ * come stays in the stream, for as much as its limit; of more than that, the
+ * first bytes are in `buffer` and counted in `*got`. */
 KOLK_API KOLK_MUST_CHECK int kolk_stream_read_exactly(kolk_stream *stream,
                                                       void *buffer, size_t size,
                                                       size_t *got);
@@ -104,14 +108,16 @@ kolk_stream_read_until(kolk_stream *stream, const kolk_bytes *separators,
                        size_t count, const char **line);
 
 /* A line, with its '\n'; at the end of the stream what is left of one; then 0.
- * A line longer than the limit is -KOLK_ELIMIT, and is thrown away up to its
- * end if that has come, else all that has come. */
+ * `*line` is borrowed as a record is. A line longer than the limit is
+ * -KOLK_ELIMIT, and is thrown away up to its end. If that has not come yet, the
+ * next call for a line throws the rest away first, so that it is never taken
+ * for a line of its own. */
 KOLK_API KOLK_MUST_CHECK int kolk_stream_readline(kolk_stream *stream,
                                                   const char **line);
 
 /* Bytes that are there, without taking them: waits for at least `size`, at
- * most the limit. `*data` is borrowed as a line is. Returns how many there are,
- * fewer than `size` only at the end of the stream. */
+ * most the limit (-KOLK_ELIMIT). `*data` is borrowed as a line is. Returns how
+ * many there are, fewer than `size` only at the end of the stream. */
 KOLK_API KOLK_MUST_CHECK int kolk_stream_peek(kolk_stream *stream, size_t size,
                                               const char **data);
 

@@ -193,8 +193,10 @@ kolk__read_buffer_add(kolk_loop *loop, kolk__read_buffer *buffer,
             return err;
         }
     }
-    memcpy(buffer->data + buffer->end, bytes, size);
-    buffer->end += size;
+    if (size > 0) {
+        memcpy(buffer->data + buffer->end, bytes, size);
+        buffer->end += size;
+    }
     return 0;
 }
 

@@ -33,10 +33,11 @@ kolk__read_buffer_size(const kolk__read_buffer *buffer)
     return buffer->end - buffer->start;
 }
 
+/* Where they are, never NULL. */
 static inline const char *
 kolk__read_buffer_data(const kolk__read_buffer *buffer)
 {
-    return buffer->data + buffer->start;
+    return buffer->data != NULL ? buffer->data + buffer->start : "";
 }
 
 /* Takes `size` bytes, which are there, and returns where they are: valid until
