@@ -7,8 +7,10 @@
 #include "kit.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { TALKER_KEPT = 256 * 1024 };
@@ -27,6 +29,10 @@ struct talker {
     int error;  /* of connection_lost */
     int losses;
     bool is_paused;
+    bool is_open;
+    bool is_over;  /* the test is: freed by the end of the connection */
+    size_t wanted; /* of talker_wait_size() */
+    char awaited;  /* of talker_wait_event() */
 
     /* called at each event, with its letter; may be NULL */
     void (*on)(struct talker *talker, char event);
@@ -114,6 +120,10 @@ talker_lost(kolk_protocol *protocol, kolk_transport *transport, int error)
     struct talker *self = talker_of(protocol);
 
     (void)transport;
+    if (self->is_over) {
+        free(self);
+        return;
+    }
     self->error = error;
     self->losses++;
     CHECK_INT(self->losses, 1);
@@ -137,7 +147,11 @@ talker_fini(void *talker)
     struct talker *self = talker;
 
     kolk_transport_unref(self->transport);
-    free(self);
+    self->is_over = true;
+    self->on = NULL;
+    if (!self->is_open || self->losses > 0) {
+        free(self);
+    }
 }
 
 /* One on `loop` that is not connected; it goes with the test. */
@@ -163,7 +177,11 @@ talker_open(struct talker *self, int fd, const kolk_transport_options *options)
                                   &self->transport);
 
     if (err == 0) {
+        self->is_open = true;
         test_disown(fd);
+        if (options != NULL && options->write_fd > 0) {
+            test_disown(options->write_fd);
+        }
     }
     return err;
 }
@@ -180,15 +198,117 @@ talker_wait(struct talker *self)
     return self->error;
 }
 
-/* Runs turns until it has been told something, or some seconds have gone. */
+/* Runs some turns, without waiting for anything. */
+static inline void
+talker_pass(struct talker *self, int turns)
+{
+    for (int i = 0; i < turns; i++) {
+        CHECK_OK(kolk_run_once(self->loop));
+    }
+}
+
+/* Runs turns until `is_there(self)`, for some seconds at most. Returns whether
+ * it is. */
+static inline bool
+talker_wait_until(struct talker *self,
+                  bool (*is_there)(const struct talker *self))
+{
+    for (int i = 0; i < 4000 && !is_there(self); i++) {
+        if (kolk_run_once(self->loop) < 0 || kit_failures() > 0) {
+            return false;
+        }
+        usleep(i < 200 ? 0 : 1000);
+    }
+    return is_there(self);
+}
+
+static inline bool
+talker_has_wanted(const struct talker *self)
+{
+    return self->size >= self->wanted || self->losses > 0;
+}
+
+/* The same until it has `size` bytes. */
 static inline bool
 talker_wait_size(struct talker *self, size_t size)
 {
-    for (int i = 0; i < 5000 && self->size < size && self->losses == 0; i++) {
-        if (kolk_run_once(self->loop) < 0) {
-            return false;
-        }
-        usleep(i < 100 ? 0 : 1000);
+    self->wanted = size;
+    return talker_wait_until(self, talker_has_wanted) && self->size >= size;
+}
+
+static inline bool
+talker_has_heard(const struct talker *self)
+{
+    return strchr(self->trace, self->awaited) != NULL;
+}
+
+/* The same until it was told `event`. */
+static inline bool
+talker_wait_event(struct talker *self, char event)
+{
+    self->awaited = event;
+    return talker_wait_until(self, talker_has_heard);
+}
+
+/* ---- the other side: descriptors, not of the loop ---- */
+
+/* Both ends of a TCP connection, non-blocking; the test's. */
+static inline void
+talker_tcp_pair(int fds[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    test_own(listener);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK_INT(bind(listener, (struct sockaddr *)&address, size), 0);
+    CHECK_INT(listen(listener, 1), 0);
+    CHECK_INT(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    test_own(fds[0]);
+    CHECK_INT(connect(fds[0], (struct sockaddr *)&address, size), 0);
+    fds[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    test_own(fds[1]);
+    CHECK_INT(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    test_close(listener);
+}
+
+/* Closes `fd` so that the other end is reset. */
+static inline void
+talker_reset(int fd)
+{
+    struct linger at_once = {.l_onoff = 1};
+
+    CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once),
+              0);
+    test_close(fd);
+}
+
+/* Takes what is there; how many bytes. */
+static inline size_t
+talker_take(int fd, void *buffer, size_t size)
+{
+    size_t taken = 0;
+    ssize_t n = 1;
+
+    while (taken < size && n > 0) {
+        n = read(fd, (char *)buffer + taken, size - taken);
+        taken += n > 0 ? (size_t)n : 0;
     }
-    return self->size >= size;
+    return taken;
+}
+
+/* Writes until the kernel refuses; how many bytes. */
+static inline size_t
+talker_fill(int fd)
+{
+    static const char zeros[65536];
+    size_t filled = 0;
+    ssize_t n;
+
+    while ((n = write(fd, zeros, sizeof zeros)) > 0) {
+        filled += (size_t)n;
+    }
+    return filled;
 }
