@@ -37,8 +37,8 @@ send_drained(kolk_transport *transport)
     }
 }
 
-/* Sends until all is out or the kernel refuses. What is released meanwhile may
- * write: that is joined, and does not send from inside of this. */
+/* Sends until all is out or the kernel refuses. What is released may write:
+ * that leaves later, since it could go on for ever, one inside the other. */
 static void
 send_all(kolk_transport *transport)
 {
@@ -65,6 +65,8 @@ send_all(kolk_transport *transport)
         kolk__transport_write_failed(transport, (int)result);
     } else if (kolk__chunks_are_empty(queue)) {
         send_drained(transport);
+    } else if (transport->out->desc->ready_out && !transport->is_joined) {
+        kolk__transport_queue(transport, KOLK__DO_WRITE);
     }
     kolk_transport_unref(transport);
 }

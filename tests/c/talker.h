@@ -186,6 +186,15 @@ talker_open(struct talker *self, int fd, const kolk_transport_options *options)
     return err;
 }
 
+/* `heir` is told from now on. */
+static inline void
+talker_hand_over(struct talker *self, struct talker *heir)
+{
+    kolk_transport_set_protocol(self->transport, &heir->protocol);
+    heir->is_open = true;
+    self->is_open = false;
+}
+
 /* Runs the loop until the connection is lost; why. */
 static inline int
 talker_wait(struct talker *self)
