@@ -137,6 +137,7 @@ kolk__transport_write_failed(kolk_transport *transport, int error)
     }
     transport->write_error = -ESHUTDOWN;
     transport->failure = error;
+    transport->in.desc->ready_in = true; /* the event may still be on its way */
     kolk__transport_drop_chunks(transport, error);
     kolk__transport_reading_changed(transport);
     kolk__transport_wake_reader(transport);
