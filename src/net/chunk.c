@@ -70,8 +70,10 @@ chunk_fill(kolk__block *block, struct chunk_source *source, size_t size)
         size_t left = piece->iov_len - source->skip;
         size_t part = left < size ? left : size;
 
-        memcpy(block->bytes + block->chunk.size,
-               (const char *)piece->iov_base + source->skip, part);
+        if (part > 0) { /* an empty one may be NULL */
+            memcpy(block->bytes + block->chunk.size,
+                   (const char *)piece->iov_base + source->skip, part);
+        }
         block->chunk.size += part;
         size -= part;
         source->skip += part;

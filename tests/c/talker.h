@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -163,6 +164,7 @@ talker_new(kolk_loop *loop)
     if (self == NULL) {
         abort();
     }
+    (void)signal(SIGPIPE, SIG_IGN); /* of the other side's writes */
     self->protocol.ops = &talker_ops;
     self->loop = loop;
     test_later(talker_fini, self);
