@@ -347,13 +347,13 @@ kolk__descriptor_reset(kolk_loop *loop, int fd)
 /* ---- owners ---- */
 
 /* What is known may be of a file that has been closed, and the registration
- * with it. Asks epoll; the file that was closed is forgotten. */
+ * with it. Asks epoll, and forgets the file unless it is still there. */
 static int
 descriptor_reregister(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
 {
     int err = descriptor_ctl(loop, EPOLL_CTL_MOD, fd, desc, DESCRIPTOR_EDGE);
 
-    if (err == -ENOENT || err == -EPERM || err == -EBADF) {
+    if (err < 0) {
         kolk__descriptor_reset(loop, fd);
     }
     return err;
@@ -362,8 +362,7 @@ descriptor_reregister(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
 void
 kolk__descriptor_doubt(kolk_loop *loop, int fd, struct kolk__descriptor *desc)
 {
-    /* Anything but "not there" leaves it as it is. */
-    (void)descriptor_reregister(loop, fd, desc);
+    (void)descriptor_reregister(loop, fd, desc); /* either way it is settled */
 }
 
 static int

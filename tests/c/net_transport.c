@@ -313,12 +313,13 @@ TEST(closing_with_unread_bytes_does_not_reset_the_connection)
 
 /* What the callback of the event `life_when` does. */
 static char life_when;
+static struct talker *life_talker;
 static void (*life_what)(struct talker *talker);
 
 static void
 life_on(struct talker *talker, char event)
 {
-    if (event == life_when) {
+    if (event == life_when && talker == life_talker) {
         life_when = '\0';
         life_what(talker);
     }
@@ -392,6 +393,7 @@ life_play(kolk_loop *loop, char when, void (*what)(struct talker *talker))
 
     life_when = when;
     life_what = what;
+    life_talker = talker;
     talker->on = life_on;
     test_socketpair(fds);
     CHECK_OK(talker_open(talker, fds[0], NULL));
