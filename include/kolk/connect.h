@@ -21,12 +21,15 @@ typedef struct kolk_connect_options {
     int flags;           /* AI_... of the lookup */
     int protocol;        /* IPPROTO_...; 0: any */
     kolk_time delay;     /* until the next address is tried as well; 0: 250 ms;
-                          * KOLK_NEVER: when the one before has failed */
+                          * KOLK_NEVER: only when the one before has failed */
     unsigned interleave; /* addresses of the first family before they take
                           * turns; 0: 1 */
     bool in_order;       /* as the lookup gave them; families take no turns */
-    const char *local_host; /* to bind to before; NULL: none */
+    const char *local_host; /* to bind to before, looked up; NULL: none */
     const char *local_service;
+    const kolk_address *local; /* the same as addresses, for
+                                * kolk_connector_start_to() */
+    size_t local_count;
 } kolk_connect_options;
 
 typedef struct kolk_connector kolk_connector;
@@ -52,7 +55,6 @@ struct kolk_connector {
     size_t attempt_count;
 
     /* private to connect.c */
-    kolk_call call;
     void *race;
     void *reserved[2];
 };
@@ -63,30 +65,34 @@ KOLK_API void kolk_connector_init(kolk_connector *connector,
                                   kolk_connector_fn *fn,
                                   kolk_connector_fn *dropped);
 
-/* Frees the list of attempts. It may then be started again. */
+/* Frees the list of attempts. It may be started again, before as well as after
+ * that. */
 KOLK_API void kolk_connector_fini(kolk_connector *connector);
 
-/* Starts connecting to `host` and `service`, stream sockets. `options` may be
- * NULL; everything is copied. Returns 0, and `fn` runs once, later; or an
- * error, and nothing was started. */
+/* Starts connecting to `host` and `service`, stream sockets; TCP ones have
+ * TCP_NODELAY set. `options` may be NULL; everything is copied. Returns 0, and
+ * `fn` runs once, later; or an error, and nothing was started: -EALREADY,
+ * -ENOMEM, -EAGAIN (no thread for the lookup), -KOLK_EMISUSE, -KOLK_EFORK. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_connector_start(kolk_loop *loop, kolk_connector *connector,
                      const char *host, const char *service,
                      const kolk_connect_options *options);
 
 /* The same with addresses that are known: the first `count` of `addresses`,
- * copied, with the local ones to bind to (the first of the same family that
- * works; `local_count` 0: none). */
+ * bound before to the first of the local ones that is of the same family and
+ * works. A Unix socket whose server has a full queue is tried again, with
+ * pauses, until it takes the connection. -EINVAL for no addresses. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_connector_start_to(kolk_loop *loop, kolk_connector *connector,
                         const kolk_address *addresses, size_t count,
-                        const kolk_address *local, size_t local_count,
                         const kolk_connect_options *options);
 
 /* Ends it with -ECANCELED; its function still runs, later, with the socket if
- * that came first. Every other socket is closed. A no-op if it has ended. */
+ * that came first. Whenever it runs, every other socket is closed. A no-op if
+ * it has ended. */
 KOLK_API void kolk_connector_cancel(kolk_loop *loop, kolk_connector *connector);
 
+/* Has it been started, and its function not run yet? */
 KOLK_API bool kolk_connector_is_pending(const kolk_connector *connector);
 
 /* Connects to `host` and `service`, awaited by the current task: a connected

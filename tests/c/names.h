@@ -36,10 +36,11 @@ static struct {
     const struct name *table; /* ends with an empty one */
     bool is_open;             /* the gate */
     int asked, begun, answered;
-    int here; /* how often the loop's own thread has asked */
-    struct addrinfo hints;
+    int here;         /* how often the loop's own thread has asked */
     pthread_t thread; /* of the loop */
-} names;
+    pthread_mutex_t lock;
+    struct addrinfo hints; /* of the last question; guarded by lock */
+} names = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void
 names_open(void *unused)
@@ -162,7 +163,9 @@ names_getaddrinfo(const char *host, const char *service,
         names_count(&names.here);
     }
     if (hints != NULL) {
+        pthread_mutex_lock(&names.lock);
         names.hints = *hints;
+        pthread_mutex_unlock(&names.lock);
     }
     names_count(&names.begun);
     while (name->host != NULL && (host == NULL || strcmp(name->host, host))) {

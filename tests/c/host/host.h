@@ -25,6 +25,8 @@ enum host_kind {
     HOST_READER,
     HOST_OP,
     HOST_SIGNAL,
+    HOST_LOOKUP,
+    HOST_CONNECTOR,
     HOST_LOOP,
 };
 
@@ -78,6 +80,16 @@ typedef struct host_signal {
     kolk_signal signal;
 } host_signal;
 
+typedef struct host_lookup {
+    host_object object;
+    kolk_lookup lookup;
+} host_lookup;
+
+typedef struct host_connector {
+    host_object object;
+    kolk_connector connector;
+} host_connector;
+
 struct host_loop {
     host_object object;
     kolk_loop *loop; /* NULL once it is closed */
@@ -129,6 +141,8 @@ kolk_timer *host_timer_of(host_object *self);
 kolk_watch *host_watch_of(host_object *self);
 kolk_op *host_op_of(host_object *self);
 kolk_signal *host_signal_of(host_object *self);
+kolk_lookup *host_lookup_of(host_object *self);
+kolk_connector *host_connector_of(host_object *self);
 
 /* How many objects there are. */
 int host_count(void);
@@ -145,8 +159,10 @@ int host_watch(host_object *reader, int fd);
 int host_listen(host_object *signal, int signum);
 int host_recv(host_object *op, int fd);
 int host_work(host_object *op, kolk_work_fn *fn, void *arg);
+int host_look_up(host_object *lookup, const char *host, const char *service);
+int host_connect(host_object *connector, const char *host, const char *service);
 
-/* Takes a handle, timer, reader or signal back. An operation only ends soon. */
+/* Takes a handle, timer, reader or signal back. All else only ends soon. */
 void host_cancel(host_object *self);
 
 /* A new handle or timer that nobody but the loop will hold. */

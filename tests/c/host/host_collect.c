@@ -25,9 +25,13 @@ static int
 collect_shown(kolk_visitor *visitor, kolk_node_kind kind, void *node)
 {
     static const enum host_kind kinds[] = {
-        [KOLK_NODE_CALL] = HOST_HANDLE,   [KOLK_NODE_TIMER] = HOST_TIMER,
-        [KOLK_NODE_WATCH] = HOST_READER,  [KOLK_NODE_OP] = HOST_OP,
+        [KOLK_NODE_CALL] = HOST_HANDLE,
+        [KOLK_NODE_TIMER] = HOST_TIMER,
+        [KOLK_NODE_WATCH] = HOST_READER,
+        [KOLK_NODE_OP] = HOST_OP,
         [KOLK_NODE_SIGNAL] = HOST_SIGNAL,
+        [KOLK_NODE_LOOKUP] = HOST_LOOKUP,
+        [KOLK_NODE_CONNECTOR] = HOST_CONNECTOR,
     };
     const struct collect_walk *walk =
         KOLK_CONTAINER_OF(visitor, struct collect_walk, visitor);

@@ -70,6 +70,8 @@ HOST_NODE(timer, timer)
 HOST_NODE(reader, watch)
 HOST_NODE(op, op)
 HOST_NODE(signal, signal)
+HOST_NODE(lookup, lookup)
+HOST_NODE(connector, connector)
 
 /* Others use the loop too, and the library itself: a node is the host's if its
  * function is. */
@@ -90,8 +92,14 @@ host_object_of(kolk_node_kind kind, void *node)
         return HOST_OWN(reader, watch, node);
     case KOLK_NODE_SIGNAL:
         return HOST_OWN(signal, signal, node);
-    default:
+    case KOLK_NODE_LOOKUP:
+        return HOST_OWN(lookup, lookup, node);
+    case KOLK_NODE_CONNECTOR:
+        return HOST_OWN(connector, connector, node);
+    case KOLK_NODE_OP:
         return HOST_OWN(op, op, node);
+    default:
+        return NULL; /* no node of a kind that this host uses */
     }
 }
 
@@ -115,6 +123,14 @@ host_init_node(host_object *self)
         kolk_signal_init(host_signal_of(self), host_signal_ran,
                          host_signal_dropped);
         break;
+    case HOST_LOOKUP:
+        kolk_lookup_init(host_lookup_of(self), host_lookup_ran,
+                         host_lookup_dropped);
+        break;
+    case HOST_CONNECTOR:
+        kolk_connector_init(host_connector_of(self), host_connector_ran,
+                            host_connector_dropped);
+        break;
     default:
         kolk_op_init(host_op_of(self), host_op_ran, host_op_dropped);
         break;
@@ -125,9 +141,13 @@ host_object *
 host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
 {
     static const size_t sizes[] = {
-        [HOST_HANDLE] = sizeof(host_handle), [HOST_TIMER] = sizeof(host_timer),
-        [HOST_READER] = sizeof(host_reader), [HOST_OP] = sizeof(host_op),
+        [HOST_HANDLE] = sizeof(host_handle),
+        [HOST_TIMER] = sizeof(host_timer),
+        [HOST_READER] = sizeof(host_reader),
+        [HOST_OP] = sizeof(host_op),
         [HOST_SIGNAL] = sizeof(host_signal),
+        [HOST_LOOKUP] = sizeof(host_lookup),
+        [HOST_CONNECTOR] = sizeof(host_connector),
     };
     host_object *self = host_alloc(kind, sizes[kind]);
 
@@ -226,6 +246,23 @@ host_work(host_object *op, kolk_work_fn *fn, void *arg)
         op, kolk_op_work(op->loop->loop, host_op_of(op), NULL, fn, arg));
 }
 
+int
+host_look_up(host_object *lookup, const char *host, const char *service)
+{
+    return host_lend(lookup, kolk_lookup_start(lookup->loop->loop,
+                                               host_lookup_of(lookup), host,
+                                               service, NULL));
+}
+
+int
+host_connect(host_object *connector, const char *host, const char *service)
+{
+    return host_lend(connector,
+                     kolk_connector_start(connector->loop->loop,
+                                          host_connector_of(connector), host,
+                                          service, NULL));
+}
+
 void
 host_cancel(host_object *self)
 {
@@ -244,6 +281,12 @@ host_cancel(host_object *self)
     case HOST_SIGNAL:
         kolk_signal_stop(host_signal_of(self));
         break;
+    case HOST_LOOKUP:
+        kolk_lookup_cancel(loop, host_lookup_of(self));
+        return;
+    case HOST_CONNECTOR:
+        kolk_connector_cancel(loop, host_connector_of(self));
+        return;
     default:
         kolk_op_cancel(loop, host_op_of(self));
         return;
