@@ -95,7 +95,8 @@ struct kolk_tls_engine {
 };
 
 typedef struct kolk_tls_start {
-    kolk_time handshake_timeout; /* without progress; 0: 60 s */
+    kolk_time handshake_timeout; /* without progress, and a tenth of the
+                                  * longest with it; 0: 60 s */
     kolk_time shutdown_timeout;  /* without progress; 0: 30 s */
     size_t shutdown_limit;       /* bytes of a peer that floods, taken and
                                   * thrown away while closing; 0: 256 KiB */
@@ -106,17 +107,25 @@ typedef struct kolk_tls_start {
     const void *received;
     size_t received_size;
     /* The handshake has ended, with 0 or an error; after an error the
-     * connection is lost too. Runs once, from the loop, before anything is
-     * told to the protocol. */
+     * connection is lost too. -ECANCELED if the connection was closed or
+     * aborted before. Runs once, from the loop, before any data or end is told
+     * to the protocol; pause_writing() may come earlier, since what is written
+     * has to wait. */
     void (*done)(kolk_protocol *protocol, kolk_transport *transport,
                  int result);
 } kolk_tls_start;
 
 /* Puts `engine`, which the transport owns from now on if the call succeeds,
  * between the wire and the protocol. What was written before is sent in plain
- * text; what is written from now on waits for the handshake. Returns 0;
- * -EALREADY (TLS already), -ESHUTDOWN, -EPIPE, -EBUSY (a sendfile runs),
- * -ENOMEM. */
+ * text; what is written from now on waits for the handshake. `start` may be
+ * NULL.
+ *
+ * Closing then waits for the peer's close_notify, and connection_lost() is told
+ * -ETIMEDOUT if that does not come, -KOLK_ELIMIT if a flood comes instead; an
+ * end of the wire will do.
+ *
+ * Returns 0; -EALREADY (TLS already), -ESHUTDOWN, -EPIPE, -EBUSY (a sendfile
+ * runs), -EOPNOTSUPP (one direction only), -ENOMEM. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_transport_start_tls(kolk_transport *transport, kolk_tls_engine *engine,
                          const kolk_tls_start *start);

@@ -196,3 +196,69 @@ kolk__chunks_splice(kolk__chunks *self, kolk__chunks *from)
     self->bytes += from->bytes;
     from->bytes = 0;
 }
+
+/* ---- memory of the caller's ---- */
+
+static void
+direct_released(kolk_chunk *chunk)
+{
+    chunk->data = NULL;
+}
+
+void
+kolk__direct_push(kolk__chunks *self, kolk__direct *direct,
+                  const struct iovec *pieces, int count)
+{
+    direct->count = 0;
+    for (int i = 0; i < count; i++) {
+        if (pieces[i].iov_len > 0) {
+            kolk_chunk *chunk = &direct->chunks[direct->count++];
+
+            *chunk = (kolk_chunk){.data = pieces[i].iov_base,
+                                  .size = pieces[i].iov_len,
+                                  .released = direct_released};
+            kolk__chunks_push(self, chunk);
+        }
+    }
+}
+
+/* Takes those that are left out, and puts copies in their place. */
+static int
+direct_replace(kolk__chunks *self, kolk__net *net, kolk__direct *direct)
+{
+    struct iovec rest[KOLK__DIRECT_MAX] = {0};
+    kolk_link *place = NULL;
+    size_t size = 0;
+    int count = 0;
+
+    for (int i = 0; i < direct->count; i++) {
+        kolk_chunk *chunk = &direct->chunks[i];
+
+        if (chunk->data != NULL) {
+            rest[count].iov_base =
+                (char *)kolk__op_buffer(chunk->data) + chunk->sent;
+            rest[count].iov_len = chunk->size - chunk->sent;
+            size += rest[count++].iov_len;
+            place = chunk->link.next;
+            kolk__ring_unlink(&chunk->link);
+        }
+    }
+    self->bytes -= size;
+    return kolk__chunks_copy_before(self, net, place, rest, size);
+}
+
+int
+kolk__direct_settle(kolk__chunks *self, kolk__net *net, kolk__direct *direct,
+                    bool *sent)
+{
+    bool is_left = false;
+
+    *sent = false;
+    for (int i = 0; i < direct->count; i++) {
+        const kolk_chunk *chunk = &direct->chunks[i];
+
+        *sent = *sent || chunk->data == NULL || chunk->sent > 0;
+        is_left = is_left || chunk->data != NULL;
+    }
+    return is_left ? direct_replace(self, net, direct) : 0;
+}

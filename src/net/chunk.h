@@ -80,3 +80,21 @@ void kolk__chunks_drop(kolk__chunks *self);
 
 /* Moves everything of `from` to the end. */
 void kolk__chunks_splice(kolk__chunks *self, kolk__chunks *from);
+
+/* ---- memory of the caller's, for the length of a call ---- */
+
+enum { KOLK__DIRECT_MAX = 16 }; /* pieces */
+
+typedef struct kolk__direct {
+    kolk_chunk chunks[KOLK__DIRECT_MAX];
+    int count;
+} kolk__direct;
+
+/* Puts `pieces`, KOLK__DIRECT_MAX of them at most, at the end of `self`. */
+void kolk__direct_push(kolk__chunks *self, kolk__direct *direct,
+                       const struct iovec *pieces, int count);
+
+/* Replaces what is left of them by copies. Returns 0; or -ENOMEM, and then
+ * they are just taken out. `*sent`: has any of them left? */
+KOLK_MUST_CHECK int kolk__direct_settle(kolk__chunks *self, kolk__net *net,
+                                        kolk__direct *direct, bool *sent);

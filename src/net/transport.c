@@ -180,13 +180,13 @@ transport_end(kolk_transport *transport)
 {
     kolk__transport_owner *owner = transport->owner;
     kolk__filter *filter = transport->filter;
-    kolk_protocol *protocol = transport->protocol;
     int error = transport->error;
 
     transport_detach(transport);
     if (filter != NULL) {
         filter->ops->lost(filter, transport, error);
     }
+    kolk_protocol *protocol = transport->protocol;
     protocol->ops->connection_lost(protocol, transport, error);
     kolk__side_close(&transport->in);
     kolk__side_close(&transport->other);

@@ -40,7 +40,7 @@ struct kolk__transport_waiter {
     void (*wake)(kolk__transport_waiter *waiter);
 };
 
-/* ---- a filter between the wire and the protocol ---- */
+/* ---- a filter between the wire and the protocol: TLS ---- */
 
 typedef struct kolk__filter kolk__filter;
 typedef struct kolk__filter_ops {
@@ -288,8 +288,10 @@ kolk__transport_wake_reader(kolk_transport *transport)
 
 /* ---- transport_write.c ---- */
 
-/* Joined bytes that leave at once. */
-enum { KOLK__WRITE_ENOUGH = 64 * 1024 };
+enum {
+    KOLK__WRITE_ENOUGH = 64 * 1024, /* joined bytes that leave at once */
+    KOLK__WRITE_BIG = 8 * 1024,     /* that are not copied before a try */
+};
 
 /* For a filter: puts bytes on the wire's queue, behind what is there and before
  * what waits for a file to end. `now`: they leave at once if they can, straight

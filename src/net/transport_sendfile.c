@@ -44,7 +44,8 @@ sendfile_free_buffer(kolk_sendfile *self)
     self->buffer = NULL;
 }
 
-/* What was written meanwhile is written now. */
+/* What was written meanwhile is written now. Until all of it is, what is
+ * written goes behind it. */
 static void
 sendfile_write_behind(kolk_transport *transport, kolk__chunks *behind)
 {
@@ -67,6 +68,7 @@ sendfile_write_behind(kolk_transport *transport, kolk__chunks *behind)
     if (filter == NULL) {
         kolk__chunks_splice(&transport->queue, behind);
     }
+    transport->into = &transport->queue;
     kolk__chunks_drop(behind);
 }
 
@@ -77,7 +79,6 @@ kolk__sendfile_end(kolk_transport *transport, int result)
     kolk__chunks *behind = self->behind;
 
     transport->sendfile = NULL;
-    transport->into = &transport->queue;
     self->transport = NULL;
     self->behind = NULL;
     self->result = result;
@@ -261,7 +262,7 @@ sendfile_check(const kolk_transport *transport, const kolk_sendfile *sendfile,
     if (transport->write_error != 0) {
         return transport->write_error;
     }
-    if (transport->sendfile != NULL || sendfile->transport != NULL
+    if (transport->into != &transport->queue || sendfile->transport != NULL
         || kolk_call_is_pending(&sendfile->call)
         || kolk_op_is_pending(&sendfile->op)) {
         return -EALREADY;

@@ -13,11 +13,6 @@
 #include "loop/op.h"
 #include "net/transport.h"
 
-enum {
-    WRITE_BIG = 8 * 1024, /* bytes that are not copied before a try */
-    WRITE_DIRECT_MAX = 16 /* pieces of the caller's memory */
-};
-
 /* After bytes were added to where there are `bytes` now: they leave now or when
  * the turn ends. */
 static inline void
@@ -52,82 +47,20 @@ kolk__transport_join(kolk_transport *transport, size_t bytes)
     write_join(transport, bytes, false);
 }
 
-/* ---- from the caller's memory ---- */
-
-/* Pieces of the caller's memory that stand in the queue during one call. */
-struct write_direct {
-    kolk_chunk chunks[WRITE_DIRECT_MAX];
-    int count;
-};
-
-static void
-write_direct_released(kolk_chunk *chunk)
-{
-    chunk->data = NULL;
-}
-
-static void
-write_direct_push(kolk__chunks *queue, struct write_direct *direct,
-                  const struct iovec *pieces, int count)
-{
-    direct->count = 0;
-    for (int i = 0; i < count; i++) {
-        if (pieces[i].iov_len > 0) {
-            kolk_chunk *chunk = &direct->chunks[direct->count++];
-
-            *chunk = (kolk_chunk){.data = pieces[i].iov_base,
-                                  .size = pieces[i].iov_len,
-                                  .released = write_direct_released};
-            kolk__chunks_push(queue, chunk);
-        }
-    }
-}
-
-/* Replaces what is left of them by copies. Returns 0; or -ENOMEM, and then
- * they are just taken out. `*sent`: has any of them left? */
-static int
-write_direct_settle(kolk_transport *transport, struct write_direct *direct,
-                    bool *sent)
-{
-    kolk__chunks *queue = &transport->queue;
-    struct iovec rest[WRITE_DIRECT_MAX];
-    kolk_link *place = NULL;
-    size_t size = 0;
-    int count = 0;
-
-    *sent = false;
-    for (int i = 0; i < direct->count; i++) {
-        kolk_chunk *chunk = &direct->chunks[i];
-
-        *sent = *sent || chunk->data == NULL || chunk->sent > 0;
-        if (chunk->data != NULL) {
-            rest[count].iov_base =
-                (char *)kolk__op_buffer(chunk->data) + chunk->sent;
-            rest[count].iov_len = chunk->size - chunk->sent;
-            size += rest[count++].iov_len;
-            place = chunk->link.next;
-            kolk__ring_unlink(&chunk->link);
-        }
-    }
-    queue->bytes -= size;
-    return size == 0 ? 0
-                     : kolk__chunks_copy_before(queue, transport->net, place,
-                                                rest, size);
-}
-
 /* Sends at once, and copies what the kernel does not take. */
 static int
 write_directly(kolk_transport *transport, const struct iovec *pieces, int count)
 {
-    struct write_direct direct;
+    kolk__chunks *queue = &transport->queue;
+    kolk__direct direct;
     bool sent;
 
     transport->refs++;
-    write_direct_push(&transport->queue, &direct, pieces, count);
+    kolk__direct_push(queue, &direct, pieces, count);
     kolk__transport_flush(transport);
-    int err = write_direct_settle(transport, &direct, &sent);
-    if (err == 0 && !kolk__chunks_are_empty(&transport->queue)) {
-        write_added(transport, &transport->queue, false);
+    int err = kolk__direct_settle(queue, transport->net, &direct, &sent);
+    if (err == 0 && !kolk__chunks_are_empty(queue)) {
+        write_added(transport, queue, false);
     } else if (err < 0 && sent) {
         kolk__transport_lose(transport, err); /* the stream has a hole */
     }
@@ -176,7 +109,7 @@ write_pieces(kolk_transport *transport, const struct iovec *pieces, int count)
     if (size == 0) {
         return 0;
     }
-    if (size >= WRITE_BIG && count <= WRITE_DIRECT_MAX
+    if (size >= KOLK__WRITE_BIG && count <= KOLK__DIRECT_MAX
         && transport->into == &transport->queue && write_may_go(transport)) {
         return write_directly(transport, pieces, count);
     }
@@ -209,7 +142,7 @@ kolk_transport_writev(kolk_transport *transport, const struct iovec *pieces,
     if (count < 0) {
         return -EINVAL;
     }
-    if (filter == NULL || transport->sendfile != NULL) {
+    if (filter == NULL || transport->into != &transport->queue) {
         return write_pieces(transport, pieces, count);
     }
     err = filter->ops->write(filter, transport, pieces, count);
@@ -274,7 +207,7 @@ kolk_transport_write_chunk(kolk_transport *transport, kolk_chunk *chunk)
     }
     transport->refs++; /* what is released may be the last reference */
     kolk__chunks_push(transport->into, chunk);
-    write_added(transport, transport->into, size >= WRITE_BIG);
+    write_added(transport, transport->into, size >= KOLK__WRITE_BIG);
     kolk_transport_unref(transport);
     return 0;
 }
