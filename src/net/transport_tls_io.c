@@ -317,27 +317,38 @@ records_gather(kolk__tls *self)
     }
 }
 
+/* Copies the first of the backlog, as much as one record takes; how much. */
+static size_t
+records_join(const kolk__chunks *backlog, char *plain)
+{
+    struct iovec pieces[IO_PIECES];
+    int count = kolk__chunks_gather(backlog, pieces, IO_PIECES);
+    size_t size = 0;
+
+    for (int i = 0; i < count && size < IO_RECORD; i++) {
+        size_t room = IO_RECORD - size, length = pieces[i].iov_len;
+
+        length = length < room ? length : room;
+        memcpy(plain + size, pieces[i].iov_base, length);
+        size += length;
+    }
+    return size;
+}
+
 /* Writes the first of the backlog: a big piece as it is, small ones joined.
  * Returns 0, -EAGAIN, or the engine's error. */
 static int
 records_write(kolk__tls *self, char *plain)
 {
-    struct iovec pieces[IO_PIECES];
-    int count = kolk__chunks_gather(&self->backlog, pieces, IO_PIECES);
-    const void *data = pieces[0].iov_base;
-    size_t size = pieces[0].iov_len;
+    const kolk_link *ring = &self->backlog.ring;
+    const kolk_chunk *first = KOLK_CONTAINER_OF(ring->next, kolk_chunk, link);
+    const char *data = (const char *)first->data + first->sent;
+    size_t size = first->size - first->sent;
     kolk_link done;
 
-    if (count > 1 && size < IO_RECORD) {
+    if (size < IO_RECORD && ring->next != ring->prev) {
+        size = records_join(&self->backlog, plain);
         data = plain;
-        size = 0;
-        for (int i = 0; i < count && size < IO_RECORD; i++) {
-            size_t room = IO_RECORD - size, length = pieces[i].iov_len;
-
-            length = length < room ? length : room;
-            memcpy(plain + size, pieces[i].iov_base, length);
-            size += length;
-        }
     }
     size = size < KOLK__WRITE_ENOUGH ? size : KOLK__WRITE_ENOUGH;
     int taken = self->engine->ops->write(self->engine, data, size);
@@ -437,7 +448,7 @@ kolk__tls_pump(kolk__tls *self)
 /* ---- writing ---- */
 
 static size_t
-write_measure(const struct iovec *pieces, int count)
+plain_measure(const struct iovec *pieces, int count)
 {
     size_t size = 0;
 
@@ -452,7 +463,7 @@ write_measure(const struct iovec *pieces, int count)
 
 /* From the caller's memory; what does not leave is copied. */
 static int
-write_directly(kolk__tls *self, const struct iovec *pieces, int count)
+plain_write_directly(kolk__tls *self, const struct iovec *pieces, int count)
 {
     kolk_transport *transport = self->transport;
     kolk__direct direct;
@@ -477,7 +488,7 @@ kolk__tls_write(kolk__filter *filter, kolk_transport *transport,
                 const struct iovec *pieces, int count)
 {
     kolk__tls *self = KOLK_CONTAINER_OF(filter, kolk__tls, filter);
-    size_t size = write_measure(pieces, count);
+    size_t size = plain_measure(pieces, count);
 
     if (size == SIZE_MAX) {
         return -EINVAL;
@@ -487,7 +498,7 @@ kolk__tls_write(kolk__filter *filter, kolk_transport *transport,
     }
     if (size >= KOLK__WRITE_BIG && count <= KOLK__DIRECT_MAX
         && self->state != KOLK__TLS_SHAKING && !self->is_pumping) {
-        return write_directly(self, pieces, count);
+        return plain_write_directly(self, pieces, count);
     }
     int err = kolk__chunks_copy(&self->backlog, transport->net, pieces, size);
     if (err == 0 && self->state != KOLK__TLS_SHAKING) {
