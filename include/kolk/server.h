@@ -23,7 +23,7 @@ typedef struct kolk_server_options {
     int backlog;      /* 0: 100, as asyncio's */
     bool reuse_port;  /* SO_REUSEPORT; SO_REUSEADDR is always set */
     bool keep_alive;  /* SO_KEEPALIVE on each connection */
-    bool not_started; /* listen after kolk_server_start() only */
+    bool not_started; /* kolk_serve(): listen after kolk_server_start() only */
     size_t limit;     /* open connections; more wait in the kernel; 0: none */
     mode_t mode;      /* of a Unix socket's file; 0: as the umask says */
     bool keep_path;   /* leave a Unix socket's file when closing */
@@ -34,50 +34,68 @@ typedef struct kolk_server_ops {
      * to kolk_transport_open() with this server in its options, or, if the
      * server shall not count it, to anybody, after kolk_server_release(). */
     void (*accepted)(kolk_server *server, int fd, const kolk_address *peer);
-    /* Closed, and the last connection has gone. May be NULL. */
+    /* Closed, and the last connection has gone; or the loop was closed, and
+     * its last transport has gone. Called once, from the loop, never inside a
+     * call of yours, kolk_loop_close() aside. May be NULL. */
     void (*closed)(kolk_server *server);
 } kolk_server_ops;
 
 /* ---- life ---- */
 
-/* A server without a socket yet. `owner` is kept for kolk_server_owner().
- * `*out` is a reference, yours to give up with kolk_server_unref(). Returns 0,
- * -ENOMEM, -KOLK_EMISUSE, -KOLK_EFORK. */
+/* A server without a socket yet. `ops` are borrowed, `owner` is kept for
+ * kolk_server_owner(). `*out` is a reference, yours to give up with
+ * kolk_server_unref(). Returns 0, -ENOMEM, -KOLK_EMISUSE, -KOLK_EFORK. */
 KOLK_API KOLK_MUST_CHECK int kolk_server_new(kolk_loop *loop,
                                              const kolk_server_options *options,
                                              const kolk_server_ops *ops,
                                              void *owner, kolk_server **out);
 
+/* Takes one more reference, and returns `server`. */
 KOLK_API kolk_server *kolk_server_ref(kolk_server *server);
+
+/* Gives one reference up; NULL is a no-op. A server that has been started goes
+ * on: the loop holds a reference of its own until it is closed and its last
+ * connection has gone. One that has not is freed with its sockets. */
 KOLK_API void kolk_server_unref(kolk_server *server);
 KOLK_API void *kolk_server_owner(const kolk_server *server);
+
+/* Was it made with `ops`? So a visitor knows whose the owner is. */
+KOLK_API bool kolk_server_has_ops(const kolk_server *server,
+                                  const kolk_server_ops *ops);
 KOLK_API kolk_loop *kolk_server_loop(const kolk_server *server);
 
-/* Binds one more socket to `address` (port 0: one that is free). A Unix path
- * that a dead server has left is taken over; one with a live server is
- * -EADDRINUSE. Returns the descriptor, borrowed; or an error. */
+/* Binds one more socket to `address` (port 0: one that is free); an IPv6 one
+ * takes no IPv4 connections. A Unix path that a dead server has left is taken
+ * over; one with a live server, or another file, is -EADDRINUSE. The file is
+ * removed when the server is closed, unless another one has its path by then.
+ * Returns the descriptor, borrowed; or an error, -ESHUTDOWN once it is closed.
+ */
 KOLK_API KOLK_MUST_CHECK int kolk_server_bind(kolk_server *server,
                                               const kolk_address *address);
 
-/* Adds a bound stream socket, owned from now on. Returns 0 or an error. */
+/* Adds a bound stream socket, owned from now on, and makes it non-blocking. Its
+ * file, if it is a Unix socket, stays. Returns 0; -EINVAL for another kind of
+ * socket, or another error, and then it is still yours. */
 KOLK_API KOLK_MUST_CHECK int kolk_server_add_fd(kolk_server *server, int fd);
 
-/* Listens, and takes connections from the next turn on. Returns 0 or the error
- * of listen(2). No-op if it does. */
+/* Listens, and takes connections from the next turn on; a socket that is added
+ * later listens at once. TCP connections have TCP_NODELAY set. Returns 0 or the
+ * error of listen(2). No-op if it does. */
 KOLK_API KOLK_MUST_CHECK int kolk_server_start(kolk_server *server);
 
 /* Stops listening and closes the sockets; connections go on. A no-op if it is
  * closed. */
 KOLK_API void kolk_server_close(kolk_server *server);
 
-/* Closes, or aborts, every connection that it counts. */
+/* Closes, or aborts, the transports of all its connections. */
 KOLK_API void kolk_server_close_clients(kolk_server *server);
 KOLK_API void kolk_server_abort_clients(kolk_server *server);
 
-/* Counts a connection less, which was accepted and will be no transport. */
+/* Counts a connection less, which was accepted and will be no transport of this
+ * server. */
 KOLK_API void kolk_server_release(kolk_server *server);
 
-/* Connections that are open. */
+/* Connections that are open: accepted, and neither lost nor released. */
 KOLK_API size_t kolk_server_count(const kolk_server *server);
 KOLK_API bool kolk_server_is_serving(const kolk_server *server);
 

@@ -27,6 +27,7 @@ enum host_kind {
     HOST_SIGNAL,
     HOST_LOOKUP,
     HOST_CONNECTOR,
+    HOST_SERVER,
     HOST_LOOP,
 };
 
@@ -89,6 +90,12 @@ typedef struct host_connector {
     host_object object;
     kolk_connector connector;
 } host_connector;
+
+typedef struct host_server {
+    host_object object;
+    kolk_server *server; /* borrowed from the loop while it is lent */
+    int fd;              /* the last connection */
+} host_server;
 
 struct host_loop {
     host_object object;
@@ -161,6 +168,7 @@ int host_recv(host_object *op, int fd);
 int host_work(host_object *op, kolk_work_fn *fn, void *arg);
 int host_look_up(host_object *lookup, const char *host, const char *service);
 int host_connect(host_object *connector, const char *host, const char *service);
+int host_serve(host_object *server, const kolk_address *address);
 
 /* Takes a handle, timer, reader or signal back. All else only ends soon. */
 void host_cancel(host_object *self);

@@ -22,7 +22,8 @@ host_ran(host_object *self)
 {
     CHECK(host_lock_is_mine() && self->is_lent && self->loop->loop != NULL);
     host_ref(self); /* against what the function does */
-    if (self->kind != HOST_READER && self->kind != HOST_SIGNAL) {
+    if (self->kind != HOST_READER && self->kind != HOST_SIGNAL
+        && self->kind != HOST_SERVER) {
         host_return(self);
     }
     self->runs++;
@@ -73,6 +74,28 @@ HOST_NODE(signal, signal)
 HOST_NODE(lookup, lookup)
 HOST_NODE(connector, connector)
 
+static void
+host_server_accepted(kolk_server *server, int fd, const kolk_address *peer)
+{
+    host_server *self = kolk_server_owner(server);
+
+    (void)peer;
+    self->fd = fd;
+    host_ran(&self->object);
+}
+
+static void
+host_server_closed(kolk_server *server)
+{
+    host_server *self = kolk_server_owner(server);
+
+    self->server = NULL;
+    host_dropped(&self->object);
+}
+
+static const kolk_server_ops host_server_ops = {
+    .accepted = host_server_accepted, .closed = host_server_closed};
+
 /* Others use the loop too, and the library itself: a node is the host's if its
  * function is. */
 #define HOST_OWN(kind, member, node)                                           \
@@ -96,6 +119,10 @@ host_object_of(kolk_node_kind kind, void *node)
         return HOST_OWN(lookup, lookup, node);
     case KOLK_NODE_CONNECTOR:
         return HOST_OWN(connector, connector, node);
+    case KOLK_NODE_SERVER:
+        return kolk_server_has_ops(node, &host_server_ops)
+                   ? &((host_server *)kolk_server_owner(node))->object
+                   : NULL;
     case KOLK_NODE_OP:
         return HOST_OWN(op, op, node);
     default:
@@ -131,9 +158,11 @@ host_init_node(host_object *self)
         kolk_connector_init(host_connector_of(self), host_connector_ran,
                             host_connector_dropped);
         break;
-    default:
+    case HOST_OP:
         kolk_op_init(host_op_of(self), host_op_ran, host_op_dropped);
         break;
+    default:
+        break; /* it has no node */
     }
 }
 
@@ -148,6 +177,7 @@ host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
         [HOST_SIGNAL] = sizeof(host_signal),
         [HOST_LOOKUP] = sizeof(host_lookup),
         [HOST_CONNECTOR] = sizeof(host_connector),
+        [HOST_SERVER] = sizeof(host_server),
     };
     host_object *self = host_alloc(kind, sizes[kind]);
 
@@ -263,6 +293,25 @@ host_connect(host_object *connector, const char *host, const char *service)
                                           service, NULL));
 }
 
+/* Once it serves, the loop has the only reference to the server. */
+int
+host_serve(host_object *server, const kolk_address *address)
+{
+    host_server *self = (host_server *)server;
+    int err = kolk_server_new(server->loop->loop, NULL, &host_server_ops, self,
+                              &self->server);
+
+    if (err < 0) {
+        return err;
+    }
+    err = kolk_server_bind(self->server, address);
+    if (err >= 0) {
+        err = kolk_server_start(self->server);
+    }
+    kolk_server_unref(self->server);
+    return host_lend(server, err);
+}
+
 void
 host_cancel(host_object *self)
 {
@@ -286,6 +335,9 @@ host_cancel(host_object *self)
         return;
     case HOST_CONNECTOR:
         kolk_connector_cancel(loop, host_connector_of(self));
+        return;
+    case HOST_SERVER:
+        kolk_server_close(((host_server *)self)->server);
         return;
     default:
         kolk_op_cancel(loop, host_op_of(self));
