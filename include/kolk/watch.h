@@ -23,6 +23,9 @@ enum {
     KOLK_READABLE = 1,
     KOLK_WRITABLE = 2,
     KOLK_PRIORITY = 4, /* out-of-band data (POLLPRI) */
+    /* With others: this watch alone is no reason to ask the kernel while work
+     * is ready. What it waits for is found when the loop looks anyway. */
+    KOLK_BACKGROUND = 8,
 };
 
 struct kolk_watch {

@@ -48,11 +48,12 @@ enum { KOLK__POLLER_EVENTS = 256 };
 struct kolk__poller {
     const kolk__poller_ops *ops;
     int epoll_fd;
-    int timer_fd;     /* poller_epoll.c; -1 until it is needed */
-    size_t watched;   /* watches that are started */
-    size_t pending;   /* operations started and not ended, of every kind */
-    size_t jobs;      /* of those, in thread pools */
-    size_t listening; /* listeners of descriptors */
+    int timer_fd;      /* poller_epoll.c; -1 until it is needed */
+    size_t watched;    /* watches that are started, not in the background */
+    size_t background; /* and those that are */
+    size_t pending;    /* operations started and not ended, of every kind */
+    size_t jobs;       /* of those, in thread pools */
+    size_t listening;  /* listeners of descriptors */
     struct kolk__descriptor **chunks; /* descriptor.c */
     size_t chunk_count;
     kolk_link others;          /* operations without a descriptor */

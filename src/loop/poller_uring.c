@@ -314,8 +314,9 @@ uring_dispatch(kolk_loop *loop, int events)
         int count = kolk__epoll_look(loop);
 
         kolk__epoll_dispatch(loop, count > 0 ? count : 0);
-        uring->is_hot = count < 0 || count == KOLK__POLLER_EVENTS
-                        || (count > 0 && poller->watched > 0);
+        uring->is_hot =
+            count < 0 || count == KOLK__POLLER_EVENTS
+            || (count > 0 && poller->watched + poller->background > 0);
     }
 }
 

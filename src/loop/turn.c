@@ -278,7 +278,8 @@ turn_look(kolk_loop *loop, bool may_block)
         delay = turn_delay(loop);
     }
     if (delay != 0 || loop->poller->watched != 0 || loop->poller->pending != 0
-        || loop->poller->listening != 0) {
+        || loop->poller->listening != 0
+        || (is_idle && loop->poller->background != 0)) {
         turn_poll(loop, delay);
     }
     if (loop->timers.count != 0 || loop->clock == NULL) {

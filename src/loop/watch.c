@@ -33,6 +33,14 @@ kolk_watch_init(kolk_watch *watch, int fd, kolk_watch_fn *fn,
     kolk_call_init(&watch->call, watch_run, NULL);
 }
 
+/* Watches of the kind of `events` that are started. */
+static size_t *
+watch_count(kolk_loop *loop, unsigned events)
+{
+    return (events & KOLK_BACKGROUND) != 0 ? &loop->poller->background
+                                           : &loop->poller->watched;
+}
+
 /* Puts back what a start that failed has changed. */
 static int
 watch_undo(kolk_watch *watch, unsigned events, int err)
@@ -56,10 +64,10 @@ kolk_watch_start(kolk_loop *loop, kolk_watch *watch, unsigned events)
     if (watch->fd < 0) {
         return -EBADF;
     }
-    events &= KOLK_READABLE | KOLK_WRITABLE | KOLK_PRIORITY;
-    if (events == 0) {
+    if ((events & (KOLK_READABLE | KOLK_WRITABLE | KOLK_PRIORITY)) == 0) {
         return -EINVAL;
     }
+    events &= KOLK_READABLE | KOLK_WRITABLE | KOLK_PRIORITY | KOLK_BACKGROUND;
     struct kolk__descriptor *desc =
         kolk__descriptor_get(loop->poller, watch->fd);
     if (desc == NULL) {
@@ -79,9 +87,10 @@ kolk_watch_start(kolk_loop *loop, kolk_watch *watch, unsigned events)
     if (err < 0) {
         return watch_undo(watch, before, err);
     }
-    if (before == 0) {
-        loop->poller->watched++;
+    if (before != 0) {
+        --*watch_count(loop, before);
     }
+    ++*watch_count(loop, events);
     watch->ready &= events;
     if (watch->ready == 0 && kolk__call_is_linked(&watch->call)) {
         kolk__call_unlink(&watch->call);
@@ -97,9 +106,9 @@ watch_unlink(kolk_loop *loop, kolk_watch *watch)
     if (kolk__call_is_linked(&watch->call)) {
         kolk__call_unlink(&watch->call);
     }
+    --*watch_count(loop, watch->events);
     watch->events = 0;
     watch->ready = 0;
-    loop->poller->watched--;
 }
 
 void
@@ -126,7 +135,8 @@ kolk__watches_fire(kolk_loop *loop, struct kolk__descriptor *desc,
     for (kolk_link *link = desc->watches.next; link != &desc->watches;
          link = link->next) {
         kolk_watch *watch = KOLK_CONTAINER_OF(link, kolk_watch, link);
-        unsigned ready = broken ? watch->events : found & watch->events;
+        unsigned ready = (broken ? watch->events : found & watch->events)
+                         & ~(unsigned)KOLK_BACKGROUND;
 
         if (ready == 0) {
             continue;

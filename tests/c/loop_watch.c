@@ -76,6 +76,57 @@ TEST(runs_once_in_every_turn_while_ready)
     kolk_watch_stop(loop, &eye.watch);
 }
 
+/* Work that is ready in each of so many turns. */
+struct chain {
+    kolk_call call;
+    kolk_loop *loop;
+    int left;
+};
+
+static void
+chain_run(kolk_call *call)
+{
+    struct chain *chain = KOLK_CONTAINER_OF(call, struct chain, call);
+
+    if (--chain->left > 0) {
+        CHECK_OK(kolk_call_soon(chain->loop, call));
+    }
+}
+
+TEST(a_watch_in_the_background_waits_until_there_is_no_work)
+{
+    kolk_loop *loop = test_loop_open();
+    struct chain chain = {.loop = loop, .left = 3};
+    struct eye eye;
+    int fds[2];
+
+    test_socketpair(fds);
+    eye_init(&eye, loop, fds[0]);
+    CHECK_INT(kolk_watch_start(loop, &eye.watch, KOLK_BACKGROUND), -EINVAL);
+    CHECK_OK(
+        kolk_watch_start(loop, &eye.watch, KOLK_READABLE | KOLK_BACKGROUND));
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    kolk_call_init(&chain.call, chain_run, NULL);
+    CHECK_OK(kolk_call_soon(loop, &chain.call));
+    CHECK_INT(kolk_run_once(loop), 1);
+    CHECK_INT(kolk_run_once(loop), 1);
+    CHECK_INT(kolk_run_once(loop), 0);
+    CHECK_INT(eye.runs, 0);
+    run_turns(loop, 2);
+    CHECK_INT(eye.runs, 2);
+    CHECK_INT(eye.seen, KOLK_READABLE);
+
+    chain.left = 3;
+    CHECK_OK(kolk_watch_start(loop, &eye.watch, KOLK_READABLE));
+    CHECK_OK(kolk_call_soon(loop, &chain.call));
+    CHECK_INT(kolk_run_once(loop), 1);
+    CHECK_INT(eye.runs, 3);
+    chain.left = 1;
+    kolk_watch_stop(loop, &eye.watch);
+    CHECK_OK(kolk_run_once(loop));
+    CHECK_INT(eye.runs, 3);
+}
+
 TEST(stopped_watch_does_not_run_although_queued)
 {
     kolk_loop *loop = test_loop_open();
