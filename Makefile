@@ -8,7 +8,7 @@ endif
 PREFIX ?= /usr/local
 DIR ?= .
 
-.PHONY: help run serve test check bench docs format install clean
+.PHONY: help run serve test pytest check bench docs format install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' \
@@ -27,6 +27,10 @@ serve: ## serve the folder DIR over HTTP until Ctrl-C
 test: ## the tests, on both backends
 	@tools/setup.sh test
 	@tools/test.sh dev
+
+pytest: ## the Python package's tests, on every Python >= 3.11 that is found
+	@tools/setup.sh test
+	@tools/python.sh
 
 check: ## all there is: format, layers, tidy, sanitizers, hard mode, targets
 	@tools/setup.sh test check docs

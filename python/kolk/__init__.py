@@ -1,0 +1,25 @@
+"""kolk: asyncio, in C.
+
+    kolk.run(main())            run a program
+    kolk.new_event_loop         a loop factory, for asyncio.Runner and others
+    kolk.install()              asyncio.run() and new_event_loop() use kolk
+    python -m kolk run FILE     run a program that knows nothing of kolk
+    python -m kolk doctor       what runs here, and what does not
+
+Importing kolk changes nothing.
+"""
+
+from kolk import whole_process as _install
+from kolk._kolk import Handle, TimerHandle, __version__
+from kolk.loop import Loop, new_event_loop
+
+install = _install.install
+uninstall = _install.uninstall
+run = _install.run
+
+__all__ = ["Handle", "Loop", "TimerHandle", "install", "new_event_loop", "run",
+           "uninstall", "__version__"]
+
+if hasattr(_install, "EventLoopPolicy"):
+    EventLoopPolicy = _install.EventLoopPolicy
+    __all__.append("EventLoopPolicy")
