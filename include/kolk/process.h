@@ -37,7 +37,8 @@ typedef struct kolk_process_options {
     const char *const *argv; /* ended by NULL; argv[0] is looked up in PATH
                               * unless `file` is set */
     const char *file;        /* what to run, looked up in PATH if it has no
-                              * slash; NULL: argv[0] */
+                              * slash; NULL: argv[0]. PATH is that of
+                              * `environment`, or /bin:/usr/bin */
     const char *shell;       /* run this by /bin/sh -c; then argv is NULL, or
                               * further arguments: $0, $1... */
     const char *const *environment; /* "NAME=value", ended by NULL; NULL: this
@@ -46,7 +47,8 @@ typedef struct kolk_process_options {
     kolk_stdio input;
     kolk_stdio output;
     kolk_stdio error;
-    const int *fds; /* further descriptors that the child gets, same numbers */
+    const int *fds; /* further descriptors that the child gets, same numbers,
+                     * all above 2 */
     size_t fd_count;
     bool new_session;  /* setsid(2) */
     bool new_group;    /* setpgid(0, 0) */
@@ -57,20 +59,25 @@ typedef struct kolk_process_options {
 /* ---- callbacks ---- */
 
 typedef struct kolk_process_ops {
-    /* It has ended; kolk_process_status() says how. Once, from the loop. */
+    /* It has ended; kolk_process_status() says how. Once, from the loop, also
+     * if the handle was given up before. */
     void (*exited)(kolk_process *process);
-    /* The loop was closed before. May be NULL. */
+    /* The loop was closed before: the child goes on, if it has not ended, and
+     * nobody reaps it. May be NULL. */
     void (*dropped)(kolk_process *process);
 } kolk_process_ops;
 
 /* Starts a program. `ops` may be NULL. Blocks until the kernel has loaded the
  * program, well below a millisecond. `*out` is a reference, yours to give up
  * with kolk_process_unref(); a child that runs goes on then, and is reaped when
- * it ends and the loop runs.
+ * it ends and the loop runs. A relative name with a slash is relative to
+ * `folder`. The child begins with the signal mask of this thread; signals that
+ * are ignored stay so, others have their default effect.
  *
- * Returns 0; -ENOENT, -EACCES, -ENOEXEC... of the program or folder; -EINVAL
- * for no argv, or an environment entry without '='; -EMFILE, -ENFILE, -EAGAIN,
- * -ENOMEM; -KOLK_EMISUSE, -KOLK_EFORK. Then nothing is left. */
+ * Returns 0; -ENOENT, -EACCES, -ENOEXEC (no shell is tried)... of the program
+ * or folder; -E2BIG; -EINVAL for no argv, or an environment entry without '=';
+ * -EBADF; -EMFILE, -ENFILE, -EAGAIN, -ENOMEM, -ENOSPC; -ENOSYS before Linux
+ * 5.4; -KOLK_EMISUSE, -KOLK_EFORK. Then nothing is left. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_process_spawn(kolk_loop *loop, const kolk_process_options *options,
                    const kolk_process_ops *ops, void *owner,
@@ -84,18 +91,21 @@ KOLK_API void *kolk_process_owner(const kolk_process *process);
 KOLK_API pid_t kolk_process_pid(const kolk_process *process);
 
 /* This side of a pipe, taken: the descriptor, non-blocking, yours; -EBADF if
- * there is none or it was taken. `number` is 0, 1 or 2. */
+ * there is none or it was taken. `number` is 0, 1 or 2. Those that are not
+ * taken are closed when the last handle is given up, or the loop is closed. */
 KOLK_API KOLK_MUST_CHECK int kolk_process_take_pipe(kolk_process *process,
                                                     int number);
 
 /* -EAGAIN while it runs; then its exit status, 0 to 255, or, for one that a
  * signal has ended, KOLK_PROCESS_SIGNALED + the signal; -ECHILD if somebody
- * else has reaped it (or SIGCHLD is ignored), and nobody can know. */
+ * else has reaped it (or SIGCHLD is ignored), and nobody can know; -ESHUTDOWN
+ * if it ran when the loop was closed. */
 KOLK_API int kolk_process_status(const kolk_process *process);
 
 enum { KOLK_PROCESS_SIGNALED = 1000 };
 
-/* Sends a signal. Returns 0; -ESRCH once it has ended; -EPERM, -EINVAL. */
+/* Sends a signal. Returns 0; -ESRCH once it has ended; -EPERM, -EINVAL;
+ * -ESHUTDOWN once the loop is closed; -KOLK_EMISUSE, -KOLK_EFORK. */
 KOLK_API KOLK_MUST_CHECK int kolk_process_signal(kolk_process *process,
                                                  int signum);
 /* SIGTERM, and SIGKILL. */

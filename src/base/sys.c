@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -103,6 +104,51 @@ sys_ioctl(int fd, int command, void *argument)
     return ioctl(fd, command, argument);
 }
 
+static int
+sys_clone(int (*fn)(void *arg), void *stack, int flags, void *arg, int *pidfd)
+{
+    return clone(fn, stack, flags, arg, pidfd);
+}
+
+/* What old C libraries do not declare, by its number, which is the same on
+ * every architecture. */
+enum {
+    SYS_NUMBER_PIDFD_SEND_SIGNAL = 424,
+    SYS_NUMBER_PIDFD_OPEN = 434,
+    SYS_NUMBER_CLOSE_RANGE = 436,
+};
+
+static int
+sys_pidfd_open(pid_t pid, unsigned flags)
+{
+    return (int)syscall(SYS_NUMBER_PIDFD_OPEN, pid, flags);
+}
+
+static int
+sys_pidfd_send_signal(int pidfd, int signum, siginfo_t *info, unsigned flags)
+{
+    return (int)syscall(SYS_NUMBER_PIDFD_SEND_SIGNAL, pidfd, signum, info,
+                        flags);
+}
+
+static int
+sys_close_range(unsigned first, unsigned last, int flags)
+{
+    return (int)syscall(SYS_NUMBER_CLOSE_RANGE, first, last, flags);
+}
+
+static int
+sys_prctl(int option, unsigned long argument)
+{
+    return prctl(option, argument, 0, 0, 0);
+}
+
+static ssize_t
+sys_getdents64(int fd, void *buf, size_t size)
+{
+    return syscall(SYS_getdents64, fd, buf, size);
+}
+
 struct kolk__sys kolk__sys = {
     .malloc = malloc,
     .calloc = calloc,
@@ -176,6 +222,22 @@ struct kolk__sys kolk__sys = {
     .pthread_join = pthread_join,
     .sigaction = sigaction,
     .sigaltstack = sigaltstack,
+
+    .clone = sys_clone,
+    .fork = fork,
+    .waitid = waitid,
+    .pidfd_open = sys_pidfd_open,
+    .pidfd_send_signal = sys_pidfd_send_signal,
+    .kill = kill,
+
+    .prctl = sys_prctl,
+    .setsid = setsid,
+    .setpgid = setpgid,
+    .chdir = chdir,
+    .dup2 = dup2,
+    .close_range = sys_close_range,
+    .getdents64 = sys_getdents64,
+    .execve = execve,
 
 #ifdef KOLK_HAVE_URING
     .io_uring_queue_init_params = io_uring_queue_init_params,

@@ -32,6 +32,7 @@
 #include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #ifdef KOLK_HAVE_URING
@@ -131,6 +132,27 @@ struct kolk__sys {
     int (*sigaction)(int signum, const struct sigaction *action,
                      struct sigaction *old);
     int (*sigaltstack)(const stack_t *stack, stack_t *old);
+
+    /* children: in the parent */
+    int (*clone)(int (*fn)(void *arg), void *stack, int flags, void *arg,
+                 int *pidfd);
+    pid_t (*fork)(void);
+    int (*waitid)(idtype_t type, id_t id, siginfo_t *out, int options);
+    int (*pidfd_open)(pid_t pid, unsigned flags);
+    int (*pidfd_send_signal)(int pidfd, int signum, siginfo_t *info,
+                             unsigned flags);
+    int (*kill)(pid_t pid, int signum);
+
+    /* ... and in the child, before it runs another program */
+    int (*prctl)(int option, unsigned long argument);
+    pid_t (*setsid)(void);
+    int (*setpgid)(pid_t pid, pid_t group);
+    int (*chdir)(const char *path);
+    int (*dup2)(int from, int to);
+    int (*close_range)(unsigned first, unsigned last, int flags);
+    ssize_t (*getdents64)(int fd, void *buf, size_t size);
+    int (*execve)(const char *path, char *const *argv,
+                  char *const *environment);
 
 #ifdef KOLK_HAVE_URING
     /* liburing: what enters the kernel */

@@ -4,7 +4,8 @@
  *
  * Blocks carry a header that links them, so that what is missing at the end
  * can be named. Mappings are counted in bytes, since they may be given back in
- * parts. Descriptors are compared with those at the start.
+ * parts. Descriptors are compared with those at the start. No child may be
+ * left.
  *
  * A test that a failed check has ended could not give back what it owns. So
  * blocks that its stack or its static variables lead to are then no leaks:
@@ -202,6 +203,22 @@ leak_fd_check(int fd)
     return 1;
 }
 
+/* ---- children ---- */
+
+/* Has a child been left, running or a zombie? */
+static int
+leak_child_check(void)
+{
+    siginfo_t info = {0};
+
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) {
+        return 0;
+    }
+    (void)fprintf(stderr, "kit: %s is left\n",
+                  info.si_pid != 0 ? "a zombie" : "a running child");
+    return 1;
+}
+
 /* ---- what a test holds ---- */
 
 /* Marks each block that a word in [from, to) points into. Reads what
@@ -285,6 +302,8 @@ kit_leak_fini(const void *stack, const void *stack_end)
 
     if (leak.is_early) {
         leak_hold_all(stack, stack_end);
+    } else {
+        others += leak_child_check();
     }
     int lost = leak_report_blocks();
     int64_t mapped = __atomic_load_n(&leak.mapped, __ATOMIC_RELAXED);

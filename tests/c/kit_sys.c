@@ -102,6 +102,12 @@ sys_get_fd(int fd)
                : SYS_FD_UNKNOWN;
 }
 
+void
+kit_sys_opened(int fd)
+{
+    (void)sys_set_fd(fd, SYS_FD_OPENED);
+}
+
 bool
 kit_sys_has_opened(int fd)
 {
@@ -452,6 +458,7 @@ kit_sys_init(void)
     sys_install();
     kit_bytes_init();
     kit_ring_init();
+    kit_process_init();
     kit_leak_init();
 }
 

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * kit_sys.c says what goes wrong. Its neighbours stand for parts of the table:
- * kit_bytes.c moves bytes, kit_ring.c is liburing, kit_leak.c is memory, which
- * it also counts.
+ * kit_bytes.c moves bytes, kit_ring.c is liburing, kit_process.c makes
+ * children, kit_leak.c is memory, which it also counts.
  */
 #pragma once
 
@@ -37,6 +37,9 @@ bool kit_sys_interrupts(void);
  * failed: nobody may be left to wake it. Then its run ends. */
 bool kit_sys_may_sleep(void);
 
+/* Notes that `fd`, if it is one, was opened through the table. */
+void kit_sys_opened(int fd);
+
 /* Was `fd` opened through the table, and not closed since? */
 bool kit_sys_has_opened(int fd);
 
@@ -47,4 +50,5 @@ bool kit_sys_is_plain(int fd);
 /* Each replaces its part of the table. */
 void kit_bytes_init(void);
 void kit_ring_init(void);
+void kit_process_init(void);
 void kit_leak_init(void);
