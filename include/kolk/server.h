@@ -104,6 +104,10 @@ KOLK_API bool kolk_server_is_serving(const kolk_server *server);
 KOLK_API size_t kolk_server_fds(const kolk_server *server, int *fds,
                                 size_t size);
 
+/* The port of the first socket that it listens on; 0 for one that has none;
+ * -EBADF once it is closed, or another error. */
+KOLK_API int kolk_server_port(const kolk_server *server);
+
 /* ---- a task per connection ---- */
 
 /* Serves one connection, in a task of its own. `stream` is the task's: closed

@@ -74,6 +74,23 @@ kolk_server_fds(const kolk_server *server, int *fds, size_t size)
     return count;
 }
 
+int
+kolk_server_port(const kolk_server *server)
+{
+    kolk_address address = {.size = sizeof address.storage};
+    int fd;
+
+    if (kolk_server_fds(server, &fd, 1) == 0) {
+        return -EBADF;
+    }
+    if (kolk__sys.getsockname(fd, (struct sockaddr *)&address.storage,
+                              &address.size)
+        < 0) {
+        return -errno;
+    }
+    return kolk_address_port(&address);
+}
+
 /* ---- the end ---- */
 
 /* The last that the user hears. */
@@ -275,6 +292,9 @@ server_free(kolk_server *server)
 {
     while (!kolk__ring_is_empty(&server->sockets)) {
         kolk__server_socket_free(kolk__server_socket_of(server->sockets.next));
+    }
+    if (server->fini != NULL) {
+        server->fini(server);
     }
     kolk__loop_unref(server->loop);
     kolk__sys.free(server);

@@ -35,6 +35,8 @@ struct kolk_server {
     kolk_loop *loop; /* a reference */
     const kolk_server_ops *ops;
     void *user;
+    /* Frees `user`, with the server; NULL: the user does. */
+    void (*fini)(kolk_server *server);
     kolk_server_options options;
     unsigned refs;
 
