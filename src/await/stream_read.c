@@ -57,63 +57,86 @@ read_try(kolk_stream *stream, void *to, size_t size)
     if (KOLK_UNLIKELY(stream->has_ended)) {
         return 0;
     }
-    int result = kolk_transport_try_read(stream->transport, to, size);
+    int result = kolk__transport_read(stream->transport, to, size);
+    if (KOLK_LIKELY(result > 0)) {
+        return result;
+    }
     if (result == -EAGAIN && kolk__this_thread.loop->current->is_cancelled) {
         result = read_try_last(stream, to, size);
     }
-    if (KOLK_UNLIKELY(result == 0)) {
-        stream->has_ended = true;
-    }
+    stream->has_ended = result == 0;
     return result;
+}
+
+/* Waits until there may be something. */
+static inline int
+read_wait(kolk_stream *stream, kolk__stream_wait *wait)
+{
+    if (stream->buffer.data != NULL) {
+        kolk__read_buffer_rest(stream->loop, &stream->buffer);
+    }
+    return kolk__stream_wait_readable(stream, wait);
+}
+
+/* Is it known that there is nothing, and that there will be something? Then the
+ * task waits without a try. */
+static inline bool
+read_must_wait(const kolk_stream *stream)
+{
+    const kolk_transport *transport = stream->transport;
+
+    return transport->reads && !kolk__transport_may_read(transport)
+           && !kolk__this_thread.loop->current->is_cancelled;
 }
 
 /* Receives up to `size` bytes: how many, at least one; 0 at the end; or an
  * error, after which the stream must not be touched if `wait` says so. */
-static int
+static inline int
 read_receive(kolk_stream *stream, void *to, size_t size,
              kolk__stream_wait *wait)
 {
-    for (;;) {
-        int result = read_try(stream, to, size);
+    int result = read_must_wait(stream) ? -EAGAIN : read_try(stream, to, size);
 
-        if (result != -EAGAIN) {
-            return result;
+    while (result == -EAGAIN) {
+        result = read_wait(stream, wait);
+        if (KOLK_UNLIKELY(result < 0)) {
+            break;
         }
-        kolk__read_buffer_rest(stream->loop, &stream->buffer);
-        result = kolk__stream_wait_readable(stream, wait);
-        if (result < 0) {
-            return result;
+        result = read_try(stream, to, size);
+    }
+    return result;
+}
+
+/* The same, into the buffer, behind what is there. */
+static int
+read_fill_try(kolk_stream *stream)
+{
+    kolk__read_buffer *buffer = &stream->buffer;
+    int result = kolk__read_buffer_reserve(stream->loop, buffer, stream->limit);
+
+    if (KOLK_LIKELY(result == 0)) {
+        result = read_try(stream, buffer->data + buffer->end,
+                          buffer->capacity - buffer->end);
+        if (KOLK_LIKELY(result > 0)) {
+            kolk__read_buffer_received(buffer, (size_t)result);
         }
     }
+    return result;
 }
 
 int
 kolk__stream_fill(kolk_stream *stream, kolk__stream_wait *wait)
 {
-    kolk__read_buffer *buffer = &stream->buffer;
+    int result = read_must_wait(stream) ? -EAGAIN : read_fill_try(stream);
 
-    for (;;) {
-        int result =
-            kolk__read_buffer_reserve(stream->loop, buffer, stream->limit);
-
-        if (result < 0) {
-            return result;
+    while (result == -EAGAIN) {
+        result = read_wait(stream, wait);
+        if (KOLK_UNLIKELY(result < 0)) {
+            break;
         }
-        result = read_try(stream, buffer->data + buffer->end,
-                          buffer->capacity - buffer->end);
-        if (result > 0) {
-            kolk__read_buffer_received(buffer, (size_t)result);
-            return result;
-        }
-        if (result != -EAGAIN) {
-            return result;
-        }
-        kolk__read_buffer_rest(stream->loop, buffer);
-        result = kolk__stream_wait_readable(stream, wait);
-        if (result < 0) {
-            return result;
-        }
+        result = read_fill_try(stream);
     }
+    return result;
 }
 
 /* ---- so many bytes ---- */

@@ -24,6 +24,7 @@
 
 #include <kolk/transport.h>
 
+#include "base/sys.h"
 #include "loop/descriptor.h"
 #include "loop/handle.h"
 #include "net/chunk.h"
@@ -178,6 +179,33 @@ struct kolk_transport {
     kolk_address *long_peer; /* or NULL */
 };
 
+/* ---- transport_wire.c: reading a side ---- */
+
+/* kolk__side_read(), for what is no socket, or when receiving has come to
+ * `result`, 0 or an error in errno. */
+ssize_t kolk__side_read_slow(kolk__side *side, void *buffer, size_t size,
+                             ssize_t result);
+
+/* Up to `size` bytes; results as of read(2), -EAGAIN if there are none. */
+static inline ssize_t
+kolk__side_read(kolk__side *side, void *buffer, size_t size)
+{
+    ssize_t result = 0;
+
+    if (KOLK_LIKELY(side->kind == KOLK__SIDE_SOCKET)) {
+        result = kolk__sys.recv(side->fd, buffer, size, MSG_DONTWAIT);
+        if (KOLK_LIKELY(result > 0)) {
+            /* Only streams tell by a short read that it has taken all. */
+            if ((size_t)result < size
+                && side->desc->stream != KOLK__STREAM_NONE) {
+                kolk__descriptor_not_ready(side->desc, true);
+            }
+            return result;
+        }
+    }
+    return kolk__side_read_slow(side, buffer, size, result);
+}
+
 /* ---- transport.c ---- */
 
 /* One that is in nothing yet, with a reference for the user and one for the
@@ -218,6 +246,27 @@ void kolk__side_unlisten(kolk_transport *transport, kolk__side *side);
 /* Receives from the wire: as kolk_transport_try_read(), except that what it
  * says does not change the transport. */
 int kolk__transport_recv(kolk_transport *transport, void *buffer, size_t size);
+
+/* A read of the protocol's has come to `result`, 0 or an error, which it
+ * returns. */
+int kolk__transport_read_failed(kolk_transport *transport, int result);
+
+/* kolk_transport_try_read() by who knows that the loop is the right one and
+ * `size` not 0. What most messages take is here. */
+static inline int
+kolk__transport_read(kolk_transport *transport, void *buffer, size_t size)
+{
+    kolk__side *side = &transport->in;
+
+    if (KOLK_UNLIKELY(!transport->reads || transport->filter != NULL
+                      || transport->failure != 0 || !side->desc->ready_in)) {
+        return kolk_transport_try_read(transport, buffer, size);
+    }
+    ssize_t result = kolk__side_read(side, buffer, size);
+    return KOLK_LIKELY(result > 0)
+               ? (int)result
+               : kolk__transport_read_failed(transport, (int)result);
+}
 
 /* Reading may be tried, and the protocol is to hear of it. */
 void kolk__transport_read_ready(kolk_transport *transport);
@@ -339,9 +388,6 @@ void kolk__transport_end_write(kolk_transport *transport);
 void kolk__transport_write_failed(kolk_transport *transport, int error);
 
 /* ---- transport_wire.c: system calls on a side ---- */
-
-/* Up to `size` bytes; results as of read(2), -EAGAIN if there are none. */
-ssize_t kolk__side_read(kolk__side *side, void *buffer, size_t size);
 
 /* The same for writing; no SIGPIPE. */
 ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,

@@ -46,9 +46,8 @@ kolk__transport_recv(kolk_transport *transport, void *buffer, size_t size)
     return (int)result;
 }
 
-/* What reads of the protocol get, and what that changes. */
-static int
-read_finished(kolk_transport *transport, int result)
+int
+kolk__transport_read_failed(kolk_transport *transport, int result)
 {
     if (result == -EAGAIN) {
         transport->is_told = false;
@@ -69,7 +68,9 @@ read_some(kolk_transport *transport, void *buffer, size_t size)
                      ? kolk__transport_recv(transport, buffer, size)
                      : filter->ops->read(filter, transport, buffer, size);
 
-    return KOLK_LIKELY(result > 0) ? result : read_finished(transport, result);
+    return KOLK_LIKELY(result > 0)
+               ? result
+               : kolk__transport_read_failed(transport, result);
 }
 
 int

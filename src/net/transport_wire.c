@@ -21,16 +21,6 @@ enum {
     WIRE_PIECES_MAX = 1024,       /* of one call, as the kernel's UIO_MAXIOV */
 };
 
-/* Has a read taken all there was? Only streams tell by a short one. */
-static inline void
-wire_note_read(const kolk__side *side, ssize_t result, size_t size)
-{
-    if ((size_t)result < size && result > 0
-        && side->desc->stream != KOLK__STREAM_NONE) {
-        kolk__descriptor_not_ready(side->desc, true);
-    }
-}
-
 /* A terminal whose other side is gone fails instead of ending. */
 static ssize_t
 wire_read_failed(kolk__side *side, int err)
@@ -43,20 +33,17 @@ wire_read_failed(kolk__side *side, int err)
 }
 
 ssize_t
-kolk__side_read(kolk__side *side, void *buffer, size_t size)
+kolk__side_read_slow(kolk__side *side, void *buffer, size_t size,
+                     ssize_t result)
 {
-    ssize_t result;
-
-    do {
-        result = KOLK_LIKELY(side->kind == KOLK__SIDE_SOCKET)
-                     ? kolk__sys.recv(side->fd, buffer, size, MSG_DONTWAIT)
-                     : kolk__sys.read(side->fd, buffer, size);
-    } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
-    if (KOLK_UNLIKELY(result < 0)) {
-        return wire_read_failed(side, errno);
+    if (side->kind != KOLK__SIDE_SOCKET) {
+        do {
+            result = kolk__sys.read(side->fd, buffer, size);
+        } while (result < 0 && errno == EINTR);
+    } else if (result < 0 && errno == EINTR) {
+        return kolk__side_read(side, buffer, size);
     }
-    wire_note_read(side, result, size);
-    return result;
+    return result < 0 ? wire_read_failed(side, errno) : result;
 }
 
 /* ---- writing ---- */
