@@ -124,7 +124,7 @@ stream_connection_lost(kolk_protocol *protocol, kolk_transport *transport,
     stream_wake_drainers(stream);
 }
 
-static const kolk_protocol_ops stream_ops = {
+const kolk_protocol_ops kolk__stream_ops = {
     .pause_writing = stream_pause_writing,
     .resume_writing = stream_resume_writing,
     .connection_lost = stream_connection_lost,
@@ -160,7 +160,7 @@ kolk__stream_new(kolk_loop *loop, int fd, const kolk_stream_options *options,
     if (stream == NULL) {
         return -ENOMEM;
     }
-    stream->protocol.ops = &stream_ops;
+    stream->protocol.ops = &kolk__stream_ops;
     stream->limit = options->limit != 0 ? options->limit : KOLK__STREAM_LIMIT;
     if (stream->limit > INT_MAX) {
         stream->limit = INT_MAX; /* sizes are returned as an int */

@@ -61,6 +61,10 @@ kolk__stream_error(const kolk_stream *stream)
     return transport->failure != 0 ? transport->failure : transport->error;
 }
 
+/* Of every stream's protocol, and of nothing else. */
+extern const kolk_protocol_ops kolk__stream_ops
+    __attribute__((visibility("hidden")));
+
 /* A stream over `fd`, which it owns if the call succeeds. `options` may be
  * NULL. */
 int kolk__stream_new(kolk_loop *loop, int fd,

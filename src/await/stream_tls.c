@@ -21,14 +21,17 @@ tls_interrupt(kolk__coro *coro)
     kolk__wake(coro, -ECANCELED);
 }
 
-/* The handshake is done, or has failed. */
+/* The handshake is done, or has failed; the stream may have gone meanwhile. */
 static void
 tls_done(kolk_protocol *protocol, kolk_transport *transport, int result)
 {
-    kolk_stream *stream = KOLK_CONTAINER_OF(protocol, kolk_stream, protocol);
-
     (void)transport;
-    kolk__stream_wake(stream->reader, result);
+    if (protocol->ops == &kolk__stream_ops) {
+        kolk_stream *stream =
+            KOLK_CONTAINER_OF(protocol, kolk_stream, protocol);
+
+        kolk__stream_wake(stream->reader, result);
+    }
 }
 
 /* Starts TLS by `engine`, which is given away, and waits. */
