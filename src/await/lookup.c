@@ -56,6 +56,10 @@ kolk_getaddrinfo(const char *host, const char *service,
     if (coro == NULL) {
         return -KOLK_EMISUSE;
     }
+    int result;
+    if (kolk__lookup_at_once(host, service, hints, &result, out)) {
+        return result;
+    }
     if (coro->is_cancelled) {
         return kolk__wait_refused(coro);
     }
@@ -65,7 +69,7 @@ kolk_getaddrinfo(const char *host, const char *service,
     }
     await->coro = coro;
     kolk_lookup_init(&await->lookup, lookup_ended, lookup_dropped);
-    int result =
+    result =
         kolk_lookup_start(coro->loop, &await->lookup, host, service, hints);
     if (result == 0) {
         result = kolk__park(coro, "getaddrinfo", lookup_interrupt, await);

@@ -80,10 +80,12 @@ job_free(struct lookup_job *job)
     kolk__sys.free(job);
 }
 
-/* The resolver's answer; in a thread, or right away. */
+/* The resolver's answer; in a thread. */
 static int
-job_ask(struct lookup_job *job)
+job_work(void *arg)
 {
+    struct lookup_job *job = arg;
+
     errno = 0;
     int code =
         kolk__sys.getaddrinfo(job->host, job->service, job->hints, &job->found);
@@ -91,12 +93,6 @@ job_ask(struct lookup_job *job)
         job->found = NULL;
     }
     return kolk__resolve_error(code, errno);
-}
-
-static int
-job_work(void *arg)
-{
-    return job_ask(arg);
 }
 
 /* Frees the job unless the lookup or the thread still need it. */
@@ -225,6 +221,41 @@ lookup_is_literal(const char *host, const char *service)
                || kolk_address_parse(host, 0, &address) != -EINVAL);
 }
 
+/* The flags keep the resolver from looking further. */
+static int
+lookup_literal(const char *host, const char *service,
+               const struct addrinfo *hints, struct addrinfo **out)
+{
+    struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+
+    if (hints != NULL) {
+        numeric.ai_flags |= hints->ai_flags;
+        numeric.ai_family = hints->ai_family;
+        numeric.ai_socktype = hints->ai_socktype;
+        numeric.ai_protocol = hints->ai_protocol;
+    }
+    errno = 0;
+    int code = kolk__sys.getaddrinfo(host, service, &numeric, out);
+    return kolk__resolve_error(code, errno);
+}
+
+bool
+kolk__lookup_at_once(const char *host, const char *service,
+                     const struct addrinfo *hints, int *result,
+                     struct addrinfo **out)
+{
+    struct addrinfo *found;
+
+    if (!lookup_is_literal(host, service)) {
+        return false;
+    }
+    *result = lookup_literal(host, service, hints, &found);
+    if (*result == 0) {
+        *out = found;
+    }
+    return true;
+}
+
 static struct lookup_job *
 job_new(const char *host, const char *service, const struct addrinfo *hints)
 {
@@ -254,13 +285,15 @@ job_new(const char *host, const char *service, const struct addrinfo *hints)
     return job;
 }
 
-/* Asks right away. The flags keep the resolver from looking further. */
+/* Asks right away. */
 static void
 job_answer(struct lookup_job *job)
 {
-    job->hints_copy.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
-    job->hints = &job->hints_copy;
-    job->result = job_ask(job);
+    job->result =
+        lookup_literal(job->host, job->service, job->hints, &job->found);
+    if (job->result < 0) {
+        job->found = NULL;
+    }
     kolk__ready_push(job->loop, &job->call);
 }
 
