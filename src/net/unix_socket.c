@@ -79,6 +79,18 @@ unix_is_dead(const kolk_address *address)
     return is_dead;
 }
 
+/* It is not the one that is dead. If somebody else has the path by now, it has
+ * lost it; where there are no links, there is no way to know. */
+static void
+unix_put_back(const char *aside, const char *path)
+{
+    if (kolk__sys.link(aside, path) == 0 || errno == EEXIST) {
+        (void)kolk__sys.unlink(aside); /* a second name does no harm */
+    } else {
+        (void)kolk__sys.rename(aside, path);
+    }
+}
+
 /* Removes what stands at `path` if it is the file `dead`. */
 static int
 unix_remove_dead(const char *path, const struct stat *dead)
@@ -92,16 +104,11 @@ unix_remove_dead(const char *path, const struct stat *dead)
     if (kolk__sys.rename(path, aside) < 0) {
         return errno == ENOENT ? 0 : -errno;
     }
-    bool is_dead =
-        kolk__sys.lstat(aside, &info) == 0 && unix_is_same(&info, dead);
-    if (!is_dead) {
-        /* If somebody else has the path by now, this one has lost it. */
-        (void)kolk__sys.link(aside, path);
+    if (kolk__sys.lstat(aside, &info) == 0 && unix_is_same(&info, dead)) {
+        return kolk__sys.unlink(aside) < 0 ? -errno : 0;
     }
-    if (kolk__sys.unlink(aside) < 0 && is_dead) {
-        return -errno;
-    }
-    return is_dead ? 0 : -EADDRINUSE;
+    unix_put_back(aside, path);
+    return -EADDRINUSE;
 }
 
 /* Sees to it that the path is free. Returns 0 if it is, or was just now. */
