@@ -89,6 +89,9 @@ host_free(host_object *self)
         host_loop_close((host_loop *)self);
     }
     host_set_argument(self, NULL);
+    if (self->kind == HOST_SOCKET) {
+        kolk_datagram_unref(host_datagram_of(self));
+    }
     if (self->loop != NULL) {
         host_loop_unref(self->loop);
     }

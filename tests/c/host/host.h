@@ -28,6 +28,7 @@ enum host_kind {
     HOST_LOOKUP,
     HOST_CONNECTOR,
     HOST_SERVER,
+    HOST_SOCKET,
     HOST_LOOP,
 };
 
@@ -97,6 +98,14 @@ typedef struct host_server {
     int fd;              /* the last connection */
 } host_server;
 
+/* A datagram socket, lent while it is open. */
+typedef struct host_socket {
+    host_object object;
+    kolk_datagram_protocol protocol;
+    kolk_datagram *datagram; /* a reference; NULL until it is opened */
+    int error;               /* what it was told last */
+} host_socket;
+
 struct host_loop {
     host_object object;
     kolk_loop *loop; /* NULL once it is closed */
@@ -147,6 +156,7 @@ kolk_call *host_call_of(host_object *self);
 kolk_timer *host_timer_of(host_object *self);
 kolk_watch *host_watch_of(host_object *self);
 kolk_op *host_op_of(host_object *self);
+kolk_datagram *host_datagram_of(host_object *self);
 kolk_signal *host_signal_of(host_object *self);
 kolk_lookup *host_lookup_of(host_object *self);
 kolk_connector *host_connector_of(host_object *self);
@@ -169,6 +179,10 @@ int host_work(host_object *op, kolk_work_fn *fn, void *arg);
 int host_look_up(host_object *lookup, const char *host, const char *service);
 int host_connect(host_object *connector, const char *host, const char *service);
 int host_serve(host_object *server, const kolk_address *address);
+
+/* Opens a socket, which a datagram and an error run; it comes back as a node
+ * that is dropped does. */
+int host_open(host_object *socket, const kolk_datagram_options *options);
 
 /* Takes a handle, timer, reader or signal back. All else only ends soon. */
 void host_cancel(host_object *self);

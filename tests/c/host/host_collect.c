@@ -33,6 +33,7 @@ collect_shown(kolk_visitor *visitor, kolk_node_kind kind, void *node)
         [KOLK_NODE_LOOKUP] = HOST_LOOKUP,
         [KOLK_NODE_CONNECTOR] = HOST_CONNECTOR,
         [KOLK_NODE_SERVER] = HOST_SERVER,
+        [KOLK_NODE_DATAGRAM] = HOST_SOCKET,
     };
     const struct collect_walk *walk =
         KOLK_CONTAINER_OF(visitor, struct collect_walk, visitor);

@@ -16,6 +16,17 @@ host_return(host_object *self)
     host_unref(self);
 }
 
+/* A start returned `err`: does the loop hold one more reference? */
+static int
+host_lend(host_object *self, int err)
+{
+    if (err == 0 && !self->is_lent) {
+        self->is_lent = true;
+        host_ref(self);
+    }
+    return err;
+}
+
 /* The loop runs `self`. */
 static void
 host_ran(host_object *self)
@@ -23,7 +34,7 @@ host_ran(host_object *self)
     CHECK(host_lock_is_mine() && self->is_lent && self->loop->loop != NULL);
     host_ref(self); /* against what the function does */
     if (self->kind != HOST_READER && self->kind != HOST_SIGNAL
-        && self->kind != HOST_SERVER) {
+        && self->kind != HOST_SERVER && self->kind != HOST_SOCKET) {
         host_return(self);
     }
     self->runs++;
@@ -96,6 +107,78 @@ host_server_closed(kolk_server *server)
 static const kolk_server_ops host_server_ops = {
     .accepted = host_server_accepted, .closed = host_server_closed};
 
+/* ---- sockets, whose protocol is in the object ---- */
+
+static host_object *
+host_object_of_protocol(kolk_datagram_protocol *protocol)
+{
+    return &KOLK_CONTAINER_OF(protocol, host_socket, protocol)->object;
+}
+
+static void
+host_socket_received(kolk_datagram_protocol *protocol, kolk_datagram *datagram,
+                     const void *data, size_t size, const kolk_address *from)
+{
+    (void)datagram, (void)data, (void)size, (void)from;
+    host_ran(host_object_of_protocol(protocol));
+}
+
+static void
+host_socket_failed(kolk_datagram_protocol *protocol, kolk_datagram *datagram,
+                   int error)
+{
+    host_socket *self = KOLK_CONTAINER_OF(protocol, host_socket, protocol);
+
+    (void)datagram;
+    self->error = error;
+    host_ran(&self->object);
+}
+
+static void
+host_socket_lost(kolk_datagram_protocol *protocol, kolk_datagram *datagram,
+                 int error)
+{
+    host_socket *self = KOLK_CONTAINER_OF(protocol, host_socket, protocol);
+
+    (void)datagram;
+    self->error = error;
+    host_dropped(&self->object);
+}
+
+static const kolk_datagram_protocol_ops host_socket_ops = {
+    .datagram_received = host_socket_received,
+    .error_received = host_socket_failed,
+    .connection_lost = host_socket_lost,
+};
+
+kolk_datagram *
+host_datagram_of(host_object *self)
+{
+    return ((host_socket *)self)->datagram;
+}
+
+int
+host_open(host_object *socket, const kolk_datagram_options *options)
+{
+    host_socket *self = (host_socket *)socket;
+
+    return host_lend(socket,
+                     kolk_datagram_open(socket->loop->loop, options,
+                                        &self->protocol, &self->datagram));
+}
+
+static host_object *
+host_object_of_datagram(const kolk_datagram *datagram)
+{
+    kolk_datagram_protocol *protocol = kolk_datagram_protocol_of(datagram);
+
+    return protocol != NULL && protocol->ops == &host_socket_ops
+               ? host_object_of_protocol(protocol)
+               : NULL;
+}
+
+/* ---- which object it is ---- */
+
 /* Others use the loop too, and the library itself: a node is the host's if its
  * function is. */
 #define HOST_OWN(kind, member, node)                                           \
@@ -123,6 +206,8 @@ host_object_of(kolk_node_kind kind, void *node)
         return kolk_server_has_ops(node, &host_server_ops)
                    ? &((host_server *)kolk_server_owner(node))->object
                    : NULL;
+    case KOLK_NODE_DATAGRAM:
+        return host_object_of_datagram(node);
     case KOLK_NODE_OP:
         return HOST_OWN(op, op, node);
     default:
@@ -158,6 +243,9 @@ host_init_node(host_object *self)
         kolk_connector_init(host_connector_of(self), host_connector_ran,
                             host_connector_dropped);
         break;
+    case HOST_SOCKET:
+        ((host_socket *)self)->protocol.ops = &host_socket_ops;
+        break;
     case HOST_OP:
         kolk_op_init(host_op_of(self), host_op_ran, host_op_dropped);
         break;
@@ -178,6 +266,7 @@ host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
         [HOST_LOOKUP] = sizeof(host_lookup),
         [HOST_CONNECTOR] = sizeof(host_connector),
         [HOST_SERVER] = sizeof(host_server),
+        [HOST_SOCKET] = sizeof(host_socket),
     };
     host_object *self = host_alloc(kind, sizes[kind]);
 
@@ -190,17 +279,6 @@ host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
 }
 
 /* ---- lending ---- */
-
-/* A start returned `err`: does the loop hold one more reference? */
-static int
-host_lend(host_object *self, int err)
-{
-    if (err == 0 && !self->is_lent) {
-        self->is_lent = true;
-        host_ref(self);
-    }
-    return err;
-}
 
 int
 host_soon(host_object *handle)
@@ -338,6 +416,9 @@ host_cancel(host_object *self)
         return;
     case HOST_SERVER:
         kolk_server_close(((host_server *)self)->server);
+        return;
+    case HOST_SOCKET:
+        kolk_datagram_abort(host_datagram_of(self));
         return;
     default:
         kolk_op_cancel(loop, host_op_of(self));

@@ -157,6 +157,14 @@ TABLE_CALL(ssize_t, recv, (int fd, void *buf, size_t size, int flags),
            (fd, buf, size, flags))
 TABLE_CALL(ssize_t, send, (int fd, const void *buf, size_t size, int flags),
            (fd, buf, size, flags))
+TABLE_CALL(ssize_t, recvfrom,
+           (int fd, void *buf, size_t size, int flags, struct sockaddr *from,
+            socklen_t *from_size),
+           (fd, buf, size, flags, from, from_size))
+TABLE_CALL(ssize_t, sendto,
+           (int fd, const void *buf, size_t size, int flags,
+            const struct sockaddr *to, socklen_t to_size),
+           (fd, buf, size, flags, to, to_size))
 TABLE_CALL(int, close, (int fd), (fd))
 
 /* ---- putting them in ---- */
@@ -174,6 +182,7 @@ host_table_init(void)
     TABLE_PUT(epoll_ctl), TABLE_PUT(timerfd_create);
     TABLE_PUT(timerfd_settime), TABLE_PUT(read), TABLE_PUT(write);
     TABLE_PUT(recv), TABLE_PUT(send), TABLE_PUT(close);
+    TABLE_PUT(recvfrom), TABLE_PUT(sendto);
 #ifdef KOLK_HAVE_URING
     TABLE_PUT(io_uring_submit_and_wait), TABLE_PUT(io_uring_submit);
     TABLE_PUT(io_uring_submit_and_wait_timeout);
