@@ -3,7 +3,9 @@
  * SPDX-License-Identifier: MIT
  *
  * The server counts connections, which are transports; this file counts their
- * tasks, which may go on for a while after. A task holds its server, so the
+ * tasks, which may go on for a while after, and which its limit is for as well:
+ * a peer that resets its connections must not get one task after the other. A
+ * task holds its server, so the
  * last to leave finds everything still there. Connections stand in a ring by a
  * struct on their task's stack: what ends the server early goes through it.
  */
@@ -22,7 +24,6 @@ struct serve {
     kolk_serve_fn *fn;
     void *arg;
     kolk_link connections; /* tasks that have begun */
-    size_t tasks;          /* also those that have not */
     bool is_closed;        /* and no connection is left */
     bool is_ending;        /* whoever has not begun ends at once */
     kolk_waiters joiners;
@@ -43,9 +44,11 @@ serve_of(const kolk_server *server)
 }
 
 static void
-serve_wake_joiners(struct serve *serve)
+serve_wake_joiners(kolk_server *server)
 {
-    while (serve->is_closed && serve->tasks == 0
+    struct serve *serve = serve_of(server);
+
+    while (serve->is_closed && server->tasks == 0
            && serve->joiners.ring.next != NULL
            && kolk__waiters_wake_first(&serve->joiners.ring, 0) != NULL) {
     }
@@ -103,8 +106,9 @@ connection_run(void *arg)
     /* What could not be sent is the peer's loss, who has gone. */
     (void)kolk_stream_close(self->stream);
     kolk__ring_unlink(&self->link);
-    serve->tasks--;
-    serve_wake_joiners(serve);
+    server->tasks--;
+    serve_wake_joiners(server);
+    kolk__server_resume(server);
     kolk_server_unref(server);
     return is_excused ? 0 : result;
 }
@@ -123,7 +127,7 @@ connection_spawn(kolk_server *server, kolk_stream *stream)
 
     if (err == 0) {
         (void)kolk_server_ref(server);
-        serve->tasks++;
+        server->tasks++;
     }
     return err;
 }
@@ -157,7 +161,7 @@ static void
 serve_closed(kolk_server *server)
 {
     serve_of(server)->is_closed = true;
-    serve_wake_joiners(serve_of(server));
+    serve_wake_joiners(server);
 }
 
 static const kolk_server_ops serve_ops = {
@@ -341,7 +345,7 @@ serve_wait(kolk_server *server, kolk__coro *coro, kolk__interrupt_fn *interrupt)
     struct serve *serve = serve_of(server);
     int result = 0;
 
-    while ((!serve->is_closed || serve->tasks > 0) && result == 0) {
+    while ((!serve->is_closed || server->tasks > 0) && result == 0) {
         kolk__waiters_push(&serve->joiners.ring, coro);
         result = kolk__park(coro, "server", interrupt, NULL);
     }
@@ -362,7 +366,7 @@ serve_join(kolk_server *server, const char *what, bool closes)
         return kolk__misuse(coro->loop, what);
     }
     (void)kolk_server_ref(server);
-    bool is_over = serve_of(server)->is_closed && serve_of(server)->tasks == 0;
+    bool is_over = serve_of(server)->is_closed && server->tasks == 0;
     int result = is_over ? 0
                  : coro->is_cancelled
                      ? kolk__wait_refused(coro)

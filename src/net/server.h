@@ -42,6 +42,7 @@ struct kolk_server {
 
     /* connections */
     size_t count;
+    size_t tasks; /* that serve them, or have: await/serve.c */
 
     /* sockets */
     kolk_link sockets;

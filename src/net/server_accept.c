@@ -61,9 +61,11 @@ kolk__server_watch(kolk_server *server)
 static bool
 accept_is_allowed(const kolk_server *server)
 {
+    size_t taken =
+        server->count > server->tasks ? server->count : server->tasks;
+
     return server->is_serving
-           && (server->options.limit == 0
-               || server->count < server->options.limit);
+           && (server->options.limit == 0 || taken < server->options.limit);
 }
 
 /* Accepting is not possible just now: waits, and says so once. */

@@ -160,6 +160,53 @@ TEST(no_more_tasks_than_the_limit_run)
     tasks_run_real(limit_main, NULL);
 }
 
+/* Goes on after its connection is lost, until it may end. */
+static int
+lingering_serve(kolk_stream *stream, void *arg)
+{
+    char byte;
+
+    hall.begun++;
+    while (kolk_stream_read(stream, &byte, 1) > 0) {
+    }
+    int err = kolk_join(arg);
+    hall.ended++;
+    return err;
+}
+
+static int
+lingering_main(void *unused)
+{
+    kolk_serve_options options = {.server.limit = 1};
+    kolk_future *gate = tasks_future();
+
+    (void)unused;
+    if (gate == NULL || !hall_open(&options, lingering_serve, gate)) {
+        return 0;
+    }
+    int first = hall_enter();
+    CHECK_OK(kolk_sleep(KOLK_MS(5)));
+    CHECK_INT(hall.begun, 1);
+    peer_reset(first);
+    int second = hall_enter();
+    CHECK_OK(kolk_sleep(KOLK_MS(5)));
+    CHECK_INT(kolk_server_count(hall.server), 0);
+    CHECK_INT(hall.begun, 1); /* the first task is still there */
+    CHECK_OK(kolk_future_set_result(gate, 0, NULL));
+    CHECK_OK(kolk_sleep(KOLK_MS(5)));
+    CHECK_INT(hall.begun, 2);
+    peer_close(second);
+    kolk_server_close(hall.server);
+    CHECK_OK(kolk_server_join(hall.server));
+    CHECK_INT(hall.ended, 2);
+    return 0;
+}
+
+TEST(the_limit_is_for_tasks_whose_connection_is_lost_as_well)
+{
+    tasks_run_real(lingering_main, NULL);
+}
+
 /* ---- ends ---- */
 
 static int
