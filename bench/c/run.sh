@@ -124,6 +124,10 @@ ask_echo() {
             answer "$round" kolk echo \
                 env KOLK_BACKEND=epoll $load "$programs/kolk_echo"
         fi
+        if [ -x "$programs/kolk_stream_echo" ]; then
+            answer "$round" kolk echo_stream env KOLK_BACKEND=epoll \
+                $load -n echo_stream "$programs/kolk_stream_echo"
+        fi
         for who in $peers; do
             answer "$round" "$who" echo $load "$programs/peer_$who" echo
         done
@@ -160,6 +164,8 @@ ask_all() {
     ask_threads "$1" executor
     ask_threads "$1" wake
     ask_memory "$1"
+    ask_sizes "$1" 'connection_[a-z]*' connections 10000
+    ask_sizes "$1" readline readline 64
     ask_echoes "$1"
 }
 

@@ -11,8 +11,8 @@
 /* Makes a stream of a socket that is connected, which is owned from here on,
  * with TLS if `tls` is not NULL. */
 static int
-open_over(int fd, const kolk_tls_client *tls, const char *host,
-          kolk_stream **out)
+open_connection_over(int fd, const kolk_tls_client *tls, const char *host,
+                     kolk_stream **out)
 {
     kolk_stream *stream;
     int err = kolk_stream_open(fd, NULL, &stream);
@@ -39,7 +39,7 @@ kolk_open_connection(const char *host, const char *service,
 {
     int fd = kolk_connect_to(host, service, options);
 
-    return fd < 0 ? fd : open_over(fd, tls, host, out);
+    return fd < 0 ? fd : open_connection_over(fd, tls, host, out);
 }
 
 int
@@ -48,5 +48,5 @@ kolk_open_unix_connection(const char *path, size_t size,
 {
     int fd = kolk_connect_unix(path, size);
 
-    return fd < 0 ? fd : open_over(fd, tls, NULL, out);
+    return fd < 0 ? fd : open_connection_over(fd, tls, NULL, out);
 }
