@@ -26,6 +26,13 @@ kolk__ring_is_empty(const kolk_link *head)
     return head->next == head || head->next == NULL;
 }
 
+/* The same for a head that has been initialised. */
+static inline bool
+kolk__ring_is_bare(const kolk_link *head)
+{
+    return head->next == head;
+}
+
 /* Puts `link` before `place`; before the head is the end of the ring. */
 static inline void
 kolk__ring_push(kolk_link *place, kolk_link *link)

@@ -503,19 +503,19 @@ kolk__descriptor_event(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
 {
     if (KOLK_UNLIKELY(!desc->is_edge
                       || (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0
-                      || !kolk__ring_is_empty(&desc->polls))) {
+                      || !kolk__ring_is_bare(&desc->polls))) {
         descriptor_event_slow(loop, fd, desc, events);
         return;
     }
     if ((events & EPOLLIN) != 0) {
         desc->ready_in = true;
-        if (!kolk__ring_is_empty(&desc->readers)) {
+        if (!kolk__ring_is_bare(&desc->readers)) {
             kolk__op_serve(loop, desc, &desc->readers);
         }
     }
     if ((events & EPOLLOUT) != 0) {
         desc->ready_out = true;
-        if (!kolk__ring_is_empty(&desc->writers)) {
+        if (!kolk__ring_is_bare(&desc->writers)) {
             kolk__op_serve(loop, desc, &desc->writers);
         }
     }

@@ -89,8 +89,9 @@ typedef struct kolk__task_ops {
 
 /* What the net layer does for the loop, which knows nothing of it. */
 typedef struct kolk__net_ops {
-    /* A step has ended while bytes are joined: have they waited long enough?
-     * Reads the clock. */
+    /* A step has ended while bytes are joined, and `joined_steps` have passed:
+     * have they waited long enough? Reads the clock, and says how many steps
+     * may pass until the next look. */
     bool (*is_due)(kolk_loop *loop);
     /* Sends all that is joined, and takes KOLK__ATTENTION_JOINED away. */
     void (*flush)(kolk_loop *loop);
@@ -140,6 +141,7 @@ struct kolk_loop {
 
     /* connections: the net layer's */
     struct kolk__net *net; /* NULL until there is one */
+    unsigned joined_steps; /* that need not look at the clock */
     const kolk__net_ops *net_ops;
     kolk_time write_delay; /* see kolk_loop_set_write_delay() */
 
@@ -308,6 +310,17 @@ kolk__block_end(kolk_hooks *hooks)
 
 /* One turn. `may_block`: sleep if nothing is ready. */
 void kolk__loop_turn(kolk_loop *loop, bool may_block);
+
+/* A step has ended while bytes are joined: shall they leave now? */
+static inline bool
+kolk__turn_joined_is_due(kolk_loop *loop)
+{
+    if (loop->joined_steps > 0) {
+        loop->joined_steps--;
+        return false;
+    }
+    return loop->net_ops->is_due(loop);
+}
 
 /* Takes up the budget anew unless it is time to look around. */
 bool kolk__turn_renew(kolk_loop *loop);

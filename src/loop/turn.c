@@ -43,9 +43,11 @@ turn_run_step_end(kolk_loop *loop)
 static void
 turn_step_ended(kolk_loop *loop)
 {
-    turn_run_step_end(loop);
+    if ((loop->attention & KOLK__ATTENTION_STEP_END) != 0) {
+        turn_run_step_end(loop);
+    }
     if ((loop->attention & KOLK__ATTENTION_JOINED) != 0
-        && loop->net_ops->is_due(loop)) {
+        && kolk__turn_joined_is_due(loop)) {
         loop->net_ops->flush(loop);
     }
 }

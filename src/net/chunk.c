@@ -15,18 +15,23 @@
 
 /* ---- blocks ---- */
 
-void
-kolk__block_released(kolk_chunk *chunk)
-{
-    kolk__net_give_block(chunk->reserved[0],
-                         KOLK_CONTAINER_OF(chunk, kolk__block, chunk));
-}
-
 /* Of a block of its own size. */
 static void
 chunk_large_released(kolk_chunk *chunk)
 {
     kolk__sys.free(KOLK_CONTAINER_OF(chunk, kolk__block, chunk));
+}
+
+static kolk__block *
+chunk_new_large(size_t size)
+{
+    kolk__block *block = kolk__sys.malloc(sizeof *block + size);
+
+    if (block != NULL) {
+        block->chunk = (kolk_chunk){.data = block->bytes,
+                                    .released = chunk_large_released};
+    }
+    return block;
 }
 
 /* Puts empty blocks for `size` bytes into `ring`. Returns 0 or -ENOMEM. */
@@ -37,17 +42,12 @@ chunk_take_blocks(kolk__net *net, kolk_link *ring, size_t size)
     size_t each = is_large ? size : KOLK__BLOCK_BYTES;
 
     for (size_t taken = 0; taken < size; taken += each) {
-        kolk__block *block = is_large ? kolk__sys.malloc(sizeof *block + each)
-                                      : kolk__net_take_block(net);
+        kolk__block *block =
+            is_large ? chunk_new_large(each) : kolk__net_take_block(net);
 
         if (block == NULL) {
             return -ENOMEM;
         }
-        block->chunk = (kolk_chunk){
-            .data = block->bytes,
-            .released = is_large ? chunk_large_released : kolk__block_released,
-            .reserved = {net},
-        };
         kolk__ring_push(ring, &block->chunk.link);
     }
     return 0;

@@ -25,7 +25,7 @@ kolk__chunks_init(kolk__chunks *self)
 static inline bool
 kolk__chunks_are_empty(const kolk__chunks *self)
 {
-    return kolk__ring_is_empty(&self->ring);
+    return self->bytes == 0;
 }
 
 /* Puts `chunk` at the end. */
@@ -36,9 +36,6 @@ kolk__chunks_push(kolk__chunks *self, kolk_chunk *chunk)
     self->bytes += chunk->size;
 }
 
-/* Gives a block of the loop's back: kolk_chunk.released of those. */
-void kolk__block_released(kolk_chunk *chunk);
-
 /* The block at the end to which copies can be added, with its room in `*room`.
  * Without one there is no room. */
 static inline kolk__block *
@@ -47,12 +44,29 @@ kolk__chunks_last(const kolk__chunks *self, size_t *room)
     const kolk_link *ring = &self->ring;
     kolk_chunk *last = KOLK_CONTAINER_OF(ring->prev, kolk_chunk, link);
 
-    if (kolk__ring_is_empty(ring) || last->released != kolk__block_released) {
+    if (kolk__ring_is_bare(ring) || last->released != kolk__block_released) {
         *room = 0;
         return NULL;
     }
     *room = KOLK__BLOCK_BYTES - last->size;
     return KOLK_CONTAINER_OF(last, kolk__block, chunk);
+}
+
+/* A block at the end with room for `size` bytes, at most KOLK__BLOCK_BYTES; the
+ * caller fills it, and counts them. NULL if there is no memory. */
+static inline kolk__block *
+kolk__chunks_reserve(kolk__chunks *self, kolk__net *net, size_t size)
+{
+    size_t room;
+    kolk__block *block = kolk__chunks_last(self, &room);
+
+    if (size > room) {
+        block = kolk__net_take_block(net);
+        if (KOLK_LIKELY(block != NULL)) {
+            kolk__ring_push(&self->ring, &block->chunk.link);
+        }
+    }
+    return block;
 }
 
 /* Puts copies of `pieces`, `size` bytes together, at the end. Returns 0, or

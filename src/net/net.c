@@ -7,81 +7,52 @@
 #include "base/sys.h"
 #include "net/transport.h"
 
+enum { NET_STRIDE_MAX = 8 }; /* steps between two looks at the clock */
+
 /* ---- buffers ---- */
-
-/* Takes what is in `place`, or makes one of `size` bytes. */
-static inline void *
-net_take(void **place, size_t size)
-{
-    void *buffer = *place;
-
-    *place = NULL;
-    return KOLK_LIKELY(buffer != NULL) ? buffer : kolk__sys.malloc(size);
-}
-
-static inline void
-net_give(void **place, void *buffer)
-{
-    if (KOLK_LIKELY(*place == NULL)) {
-        *place = buffer;
-    } else {
-        kolk__sys.free(buffer);
-    }
-}
-
-void *
-kolk__net_take_buffer(kolk__net *net)
-{
-    return net_take(&net->read_buffer, KOLK__READ_SIZE);
-}
-
-void
-kolk__net_give_buffer(kolk__net *net, void *buffer)
-{
-    net_give(&net->read_buffer, buffer);
-}
 
 void *
 kolk__net_take_wire(kolk__net *net)
 {
-    return net_take(&net->wire_buffer, KOLK__WIRE_SIZE);
+    void *buffer = net->wire_buffer;
+
+    net->wire_buffer = NULL;
+    return buffer != NULL ? buffer : kolk__sys.malloc(KOLK__WIRE_SIZE);
 }
 
 void
 kolk__net_give_wire(kolk__net *net, void *buffer)
 {
-    net_give(&net->wire_buffer, buffer);
-}
-
-kolk__block *
-kolk__net_take_block(kolk__net *net)
-{
-    kolk_link *link = net->blocks;
-
-    if (KOLK_UNLIKELY(link == NULL)) {
-        return kolk__sys.malloc(KOLK__BLOCK_SIZE);
-    }
-    net->blocks = link->next;
-    net->block_count--;
-    return KOLK_CONTAINER_OF(link, kolk__block, chunk.link);
+    kolk__net_keep(&net->wire_buffer, buffer);
 }
 
 void
-kolk__net_give_block(kolk__net *net, kolk__block *block)
+kolk__block_released(kolk_chunk *chunk)
 {
-    if (KOLK_UNLIKELY(net->block_count >= KOLK__BLOCKS_MAX)) {
-        kolk__sys.free(block);
-        return;
+    kolk__net_give_block(chunk->reserved[0],
+                         KOLK_CONTAINER_OF(chunk, kolk__block, chunk));
+}
+
+kolk__block *
+kolk__net_new_block(kolk__net *net)
+{
+    kolk__block *block = kolk__sys.malloc(KOLK__BLOCK_SIZE);
+
+    if (block != NULL) {
+        block->chunk = (kolk_chunk){
+            .data = block->bytes,
+            .released = kolk__block_released,
+            .reserved = {net},
+        };
     }
-    block->chunk.link.next = net->blocks;
-    net->blocks = &block->chunk.link;
-    net->block_count++;
+    return block;
 }
 
 /* ---- joined bytes ---- */
 
-/* The age counts from the end of the step that has joined first, so that a
- * step costs one look at the clock and not two. */
+/* How old is what is joined? The age counts from the end of the step that has
+ * joined first, so that this step costs one look at the clock and not two.
+ * While steps are short the clock is looked at only once in some of them. */
 static bool
 net_is_due(kolk_loop *loop)
 {
@@ -93,8 +64,13 @@ net_is_due(kolk_loop *loop)
     kolk_time now = kolk_monotonic();
     if (net->since == 0) {
         net->since = now;
-        return false;
+    } else if ((now - net->looked) * 8 >= loop->write_delay) {
+        net->stride = 1;
+    } else if (net->stride < NET_STRIDE_MAX) {
+        net->stride *= 2;
     }
+    net->looked = now;
+    loop->joined_steps = net->stride - 1;
     return now - net->since >= loop->write_delay;
 }
 
@@ -113,6 +89,7 @@ net_flush(kolk_loop *loop)
         kolk__transport_flush(transport);
     }
     net->since = 0;
+    loop->joined_steps = 0;
     loop->attention &= ~(uint32_t)KOLK__ATTENTION_JOINED;
 }
 
@@ -149,6 +126,7 @@ kolk__net_get(kolk_loop *loop, kolk__net **out)
             return -ENOMEM;
         }
         kolk__ring_init(&net->joined);
+        net->stride = 1;
         loop->net = net;
         loop->net_ops = &net_ops;
     }
@@ -160,4 +138,8 @@ void
 kolk_loop_set_write_delay(kolk_loop *loop, kolk_time delay)
 {
     loop->write_delay = delay;
+    loop->joined_steps = 0;
+    if (loop->net != NULL) {
+        loop->net->stride = 1;
+    }
 }

@@ -12,6 +12,7 @@
 
 #include <kolk/transport.h>
 
+#include "base/sys.h"
 #include "loop/loop.h"
 
 enum {
@@ -28,11 +29,16 @@ typedef struct kolk__block {
     char bytes[];
 } kolk__block;
 
+/* Gives a block back: kolk_chunk.released of those. */
+void kolk__block_released(kolk_chunk *chunk);
+
 enum { KOLK__BLOCK_BYTES = KOLK__BLOCK_SIZE - (int)sizeof(kolk__block) };
 
 typedef struct kolk__net {
     kolk_link joined;  /* transports whose written bytes are joined */
     kolk_time since;   /* when the first step that joined has ended, or 0 */
+    kolk_time looked;  /* when the clock was last looked at */
+    unsigned stride;   /* steps between two looks */
     void *read_buffer; /* NULL: not made yet, or in use */
     void *wire_buffer; /* likewise */
     kolk_link *blocks; /* free ones, by the `next` of their chunk's link */
@@ -45,13 +51,64 @@ int kolk__net_get(kolk_loop *loop, kolk__net **out);
 
 /* The buffer for reading, KOLK__READ_SIZE bytes; NULL if there is no memory. A
  * nested run finds it taken, and gets another. */
-void *kolk__net_take_buffer(kolk__net *net);
-void kolk__net_give_buffer(kolk__net *net, void *buffer);
+static inline void *
+kolk__net_take_buffer(kolk__net *net)
+{
+    void *buffer = net->read_buffer;
+
+    net->read_buffer = NULL;
+    return KOLK_LIKELY(buffer != NULL) ? buffer
+                                       : kolk__sys.malloc(KOLK__READ_SIZE);
+}
+
+/* Keeps `buffer` in `place`, if there is none by now. */
+static inline void
+kolk__net_keep(void **place, void *buffer)
+{
+    if (KOLK_LIKELY(*place == NULL)) {
+        *place = buffer;
+    } else {
+        kolk__sys.free(buffer);
+    }
+}
+
+static inline void
+kolk__net_give_buffer(kolk__net *net, void *buffer)
+{
+    kolk__net_keep(&net->read_buffer, buffer);
+}
 
 /* The same of the buffer for records, KOLK__WIRE_SIZE bytes. */
 void *kolk__net_take_wire(kolk__net *net);
 void kolk__net_give_wire(kolk__net *net, void *buffer);
 
+/* A new block, its chunk prepared; NULL if there is no memory. */
+kolk__block *kolk__net_new_block(kolk__net *net);
+
 /* A block, empty, of KOLK__BLOCK_BYTES; NULL if there is no memory. */
-kolk__block *kolk__net_take_block(kolk__net *net);
-void kolk__net_give_block(kolk__net *net, kolk__block *block);
+static inline kolk__block *
+kolk__net_take_block(kolk__net *net)
+{
+    kolk_link *link = net->blocks;
+
+    if (link == NULL) {
+        return kolk__net_new_block(net);
+    }
+    kolk__block *block = KOLK_CONTAINER_OF(link, kolk__block, chunk.link);
+    net->blocks = link->next;
+    net->block_count--;
+    block->chunk.size = block->chunk.sent = 0;
+    return block;
+}
+
+static inline void
+kolk__net_give_block(kolk__net *net, kolk__block *block)
+{
+    if (KOLK_UNLIKELY(net->block_count >= KOLK__BLOCKS_MAX)) {
+        kolk__sys.free(block);
+        return;
+    }
+    block->chunk.link.next = net->blocks;
+    net->blocks = &block->chunk.link;
+    net->block_count++;
+}

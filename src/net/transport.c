@@ -77,12 +77,11 @@ transport_event(kolk_loop *loop, kolk__listener *listener, uint32_t events)
 
     (void)loop;
     if (KOLK_LIKELY((events & ~(uint32_t)EPOLLOUT) != 0)) {
-        if (transport->reader != NULL
-            && !kolk__transport_is_driven(transport)) {
-            kolk__transport_wake_reader(transport);
-        } else if (KOLK_LIKELY(transport->reads
-                               && transport->mode == KOLK__MODE_PUSH)) {
+        if (transport->pushes) {
             kolk__transport_queue(transport, KOLK__DO_READ);
+        } else if (transport->reader != NULL
+                   && !kolk__transport_is_driven(transport)) {
+            kolk__transport_wake_reader(transport);
         } else {
             transport_event_slow(transport, events);
         }
@@ -204,7 +203,7 @@ kolk__transport_lose(kolk_transport *transport, int error)
     }
     transport->is_closing = true;
     transport->is_paused = false;
-    transport->reads = false;
+    kolk__transport_stop_reading(transport);
     transport->error = transport->failure != 0 ? transport->failure : error;
     transport->write_error = -ESHUTDOWN;
     if (kolk__call_is_linked(&transport->call)) {
@@ -227,6 +226,27 @@ transport_lose_now(kolk_transport *transport)
     transport_end(transport);
 }
 
+/* What comes less often than bytes to be read. */
+static void
+transport_run_rest(kolk_transport *transport, unsigned todo)
+{
+    if ((todo & KOLK__DO_REVOKE) != 0) {
+        kolk__transport_lose(transport, -EBADF);
+    }
+    if ((todo & KOLK__DO_HANG_UP) != 0 && !transport->is_lost) {
+        transport_hang_up(transport);
+    }
+    if ((todo & KOLK__DO_WRITE) != 0) {
+        kolk__transport_write_ready(transport);
+    }
+    if ((todo & KOLK__DO_RESUME) != 0) {
+        kolk__transport_check_marks(transport);
+    }
+    if ((todo & KOLK__DO_LOSE) != 0 && !transport->is_lost) {
+        transport_lose_now(transport);
+    }
+}
+
 /* The transport's call: everything that comes from the loop. */
 static void
 transport_run(kolk_call *call)
@@ -234,29 +254,15 @@ transport_run(kolk_call *call)
     kolk_transport *transport = KOLK_CONTAINER_OF(call, kolk_transport, call);
     unsigned todo = transport->todo;
 
-    transport->todo &= KOLK__DO_LOSE; /* says that it is over, to the end */
+    transport->todo = todo & KOLK__DO_LOSE; /* says that it is over */
     transport->refs++;
     if (KOLK_LIKELY((todo & KOLK__DO_READ) != 0)) {
         kolk__transport_read_ready(transport);
     }
     if (KOLK_UNLIKELY(todo != KOLK__DO_READ)) {
-        if ((todo & KOLK__DO_REVOKE) != 0) {
-            kolk__transport_lose(transport, -EBADF);
-        }
-        if ((todo & KOLK__DO_HANG_UP) != 0 && !transport->is_lost) {
-            transport_hang_up(transport);
-        }
-        if ((todo & KOLK__DO_WRITE) != 0) {
-            kolk__transport_write_ready(transport);
-        }
-        if ((todo & KOLK__DO_RESUME) != 0) {
-            kolk__transport_check_marks(transport);
-        }
-        if ((todo & KOLK__DO_LOSE) != 0 && !transport->is_lost) {
-            transport_lose_now(transport);
-        }
+        transport_run_rest(transport, todo);
     }
-    kolk_transport_unref(transport);
+    kolk__transport_release(transport);
 }
 
 /* ---- closing ---- */
@@ -266,7 +272,7 @@ static void
 transport_begin_close(kolk_transport *transport)
 {
     transport->is_closing = true;
-    transport->reads = false;
+    kolk__transport_stop_reading(transport);
     transport->write_error = -EPIPE;
     kolk__transport_wake_reader(transport);
 }
@@ -276,7 +282,7 @@ kolk__transport_finish(kolk_transport *transport)
 {
     transport->is_closing = true;
     transport->is_finishing = true;
-    transport->reads = false;
+    kolk__transport_stop_reading(transport);
     kolk__transport_flush(transport);
     if (kolk__transport_is_sent(transport)) {
         kolk__transport_lose(transport, 0);
@@ -376,13 +382,16 @@ transport_drop(kolk_loop *loop, kolk__handle *handle)
         KOLK_CONTAINER_OF(handle, kolk_transport, handle);
     bool was_over = (transport->todo & KOLK__DO_LOSE) != 0;
 
-    (void)loop;
     transport->is_closing = true;
-    transport->reads = false;
+    kolk__transport_stop_reading(transport);
     transport->write_error = -ESHUTDOWN;
     transport->error = was_over ? transport->error : -ESHUTDOWN;
     transport->todo |= KOLK__DO_LOSE;
     transport->reader = NULL;
+    if (loop->generation != kolk__generation) {
+        /* The mode of a file is also the parent's. */
+        transport->in.was_blocking = transport->other.was_blocking = false;
+    }
     if (transport->sendfile != NULL) {
         kolk__sendfile_drop(transport);
     }
@@ -428,8 +437,8 @@ kolk_transport_ref(kolk_transport *transport)
     return transport;
 }
 
-static void
-transport_free(kolk_transport *transport)
+void
+kolk__transport_free(kolk_transport *transport)
 {
     if (transport->filter != NULL) {
         transport->filter->ops->free(transport->filter);
@@ -442,7 +451,7 @@ transport_free(kolk_transport *transport)
 void
 kolk_transport_unref(kolk_transport *transport)
 {
-    if (transport != NULL && --transport->refs == 0) {
-        transport_free(transport);
+    if (transport != NULL) {
+        kolk__transport_release(transport);
     }
 }

@@ -24,10 +24,9 @@
 
 #include <kolk/transport.h>
 
-#include "base/sys.h"
-#include "loop/descriptor.h"
 #include "loop/handle.h"
 #include "net/chunk.h"
+#include "net/side.h"
 
 /* ---- waiting for bytes, for a task ---- */
 
@@ -98,18 +97,6 @@ struct kolk__transport_owner {
 
 /* ---- the struct ---- */
 
-/* What kind of file a descriptor is. */
-enum { KOLK__SIDE_SOCKET, KOLK__SIDE_PIPE, KOLK__SIDE_DEVICE };
-
-/* A descriptor of a transport, for one direction or both. */
-typedef struct kolk__side {
-    kolk__listener listener;
-    struct kolk__descriptor *desc;
-    int fd; /* -1: none, or gone */
-    uint8_t kind;
-    bool was_blocking; /* O_NONBLOCK is of our making */
-} kolk__side;
-
 /* kolk_transport.todo */
 enum {
     KOLK__DO_READ = 1,
@@ -138,6 +125,7 @@ struct kolk_transport {
     uint8_t todo;
     uint8_t mode;
     bool reads;     /* not paused, ended, closing, or only for writing */
+    bool pushes;    /* and into data_received, with no filter that drives */
     bool is_told;   /* that there is something to read, since -EAGAIN */
     bool is_paused; /* by the user */
     bool is_ended;  /* the end of the stream was read */
@@ -161,14 +149,14 @@ struct kolk_transport {
     int write_error; /* 0, or why nothing can be written any more */
     bool is_joined;  /* in the loop's ring */
     bool is_pausing; /* pause_writing() was told */
-    bool sends_now;  /* whoever has the descriptor could look */
     bool ends_after; /* shut down when everything has been sent */
     bool has_ended;  /* it has been */
     bool is_sending; /* a flush is going on */
     kolk__chunks queue;
     kolk__chunks *into; /* `queue`, or what is written behind a sendfile */
     size_t high, low;
-    size_t flush_at; /* joined bytes that are enough */
+    size_t flush_at; /* joined bytes that are enough; 0: whoever has the
+                      * descriptor could look */
     kolk_link joined;
     kolk_sendfile *sendfile;
     kolk__side other; /* of a pair */
@@ -178,33 +166,6 @@ struct kolk_transport {
     unsigned char peer[28];
     kolk_address *long_peer; /* or NULL */
 };
-
-/* ---- transport_wire.c: reading a side ---- */
-
-/* kolk__side_read(), for what is no socket, or when receiving has come to
- * `result`, 0 or an error in errno. */
-ssize_t kolk__side_read_slow(kolk__side *side, void *buffer, size_t size,
-                             ssize_t result);
-
-/* Up to `size` bytes; results as of read(2), -EAGAIN if there are none. */
-static inline ssize_t
-kolk__side_read(kolk__side *side, void *buffer, size_t size)
-{
-    ssize_t result = 0;
-
-    if (KOLK_LIKELY(side->kind == KOLK__SIDE_SOCKET)) {
-        result = kolk__sys.recv(side->fd, buffer, size, MSG_DONTWAIT);
-        if (KOLK_LIKELY(result > 0)) {
-            /* Only streams tell by a short read that it has taken all. */
-            if ((size_t)result < size
-                && side->desc->stream != KOLK__STREAM_NONE) {
-                kolk__descriptor_not_ready(side->desc, true);
-            }
-            return result;
-        }
-    }
-    return kolk__side_read_slow(side, buffer, size, result);
-}
 
 /* ---- transport.c ---- */
 
@@ -219,6 +180,17 @@ extern const kolk__listener_ops kolk__transport_listener_other
     __attribute__((visibility("hidden")));
 extern const kolk__handle_ops kolk__transport_handle
     __attribute__((visibility("hidden")));
+
+void kolk__transport_free(kolk_transport *transport);
+
+/* kolk_transport_unref() */
+static inline void
+kolk__transport_release(kolk_transport *transport)
+{
+    if (KOLK_UNLIKELY(--transport->refs == 0)) {
+        kolk__transport_free(transport);
+    }
+}
 
 /* The connection is over: drops what waits to be sent, and tells the protocol,
  * later. The first error stays. */
@@ -275,8 +247,19 @@ void kolk__transport_read_ready(kolk_transport *transport);
  */
 void kolk__transport_reading_changed(kolk_transport *transport);
 
+/* Nothing is read any more, or not for now. */
+static inline void
+kolk__transport_stop_reading(kolk_transport *transport)
+{
+    transport->reads = transport->pushes = false;
+}
+
 /* Sets `mode` by what the protocol has. */
 void kolk__transport_set_mode(kolk_transport *transport);
+
+/* Puts `filter`, which goes with the transport, between wire and protocol. */
+void kolk__transport_set_filter(kolk_transport *transport,
+                                kolk__filter *filter);
 
 /* Lets the filter drive, or ends that. */
 void kolk__transport_drive(kolk_transport *transport, bool drives);
@@ -386,25 +369,3 @@ void kolk__transport_end_write(kolk_transport *transport);
 
 /* A write has failed: what is left to be read comes first. */
 void kolk__transport_write_failed(kolk_transport *transport, int error);
-
-/* ---- transport_wire.c: system calls on a side ---- */
-
-/* The same for writing; no SIGPIPE. */
-ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,
-                         int count);
-
-/* How many bytes of a socket's the other end has not acknowledged; 0 for what
- * is none. */
-size_t kolk__side_unsent(const kolk__side *side);
-
-/* Up to `size` bytes of the file `fd`, from `offset` on, to a socket. */
-ssize_t kolk__side_sendfile(kolk__side *side, int fd, int64_t offset,
-                            size_t size);
-
-/* Takes what is left to be read, within a bound, and throws it away: closing a
- * socket with something unread resets the connection, and what was sent may be
- * lost with it. */
-void kolk__side_drain(kolk__side *side, kolk__net *net);
-
-/* Closes `side`, which was taken from the poller. */
-void kolk__side_close(kolk__side *side);

@@ -233,7 +233,7 @@ kolk_transport_fileno(kolk_transport *transport)
     if (transport->in.fd < 0) {
         return -EBADF;
     }
-    transport->sends_now = true;
+    transport->flush_at = 0;
     if (transport->is_joined
         && kolk__loop_check(transport->loop, "kolk_transport_fileno()") == 0) {
         kolk__transport_flush(transport);

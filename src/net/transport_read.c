@@ -20,23 +20,13 @@ static const size_t READ_MAX = 0x7ffff000; /* of one system call */
 
 /* ---- pulling ---- */
 
-/* Why nothing can be read from the wire just now. */
-static int
-read_refused(const kolk_transport *transport)
-{
-    if (transport->in.fd < 0) {
-        return transport->error != 0 ? transport->error : -EBADF;
-    }
-    return transport->failure != 0 ? transport->failure : -EAGAIN;
-}
-
-int
-kolk__transport_recv(kolk_transport *transport, void *buffer, size_t size)
+static inline __attribute__((always_inline)) int
+read_wire(kolk_transport *transport, void *buffer, size_t size)
 {
     kolk__side *side = &transport->in;
 
-    if (KOLK_UNLIKELY(side->fd < 0 || !side->desc->ready_in)) {
-        return read_refused(transport);
+    if (KOLK_UNLIKELY(!side->desc->ready_in)) {
+        return transport->failure != 0 ? transport->failure : -EAGAIN;
     }
     ssize_t result =
         kolk__side_read(side, buffer, size < READ_MAX ? size : READ_MAX);
@@ -44,6 +34,12 @@ kolk__transport_recv(kolk_transport *transport, void *buffer, size_t size)
         return transport->failure;
     }
     return (int)result;
+}
+
+int
+kolk__transport_recv(kolk_transport *transport, void *buffer, size_t size)
+{
+    return read_wire(transport, buffer, size);
 }
 
 int
@@ -60,12 +56,12 @@ kolk__transport_read_failed(kolk_transport *transport, int result)
     return result;
 }
 
-static inline int
+static inline __attribute__((always_inline)) int
 read_some(kolk_transport *transport, void *buffer, size_t size)
 {
     kolk__filter *filter = transport->filter;
     int result = KOLK_LIKELY(filter == NULL)
-                     ? kolk__transport_recv(transport, buffer, size)
+                     ? read_wire(transport, buffer, size)
                      : filter->ops->read(filter, transport, buffer, size);
 
     return KOLK_LIKELY(result > 0)
@@ -114,7 +110,8 @@ read_go_on(kolk_transport *transport)
     }
 }
 
-static void
+/* Inlined, as each message comes by here. */
+static inline __attribute__((always_inline)) void
 read_push_into(kolk_transport *transport, void *buffer, size_t size)
 {
     int result = read_some(transport, buffer, size);
@@ -130,8 +127,16 @@ read_push_into(kolk_transport *transport, void *buffer, size_t size)
     }
 }
 
+static __attribute__((noinline)) void
+read_push_without_memory(kolk_transport *transport)
+{
+    char small[READ_SMALL];
+
+    read_push_into(transport, small, sizeof small);
+}
+
 /* Into the loop's memory. */
-static void
+static inline __attribute__((always_inline)) void
 read_push_shared(kolk_transport *transport)
 {
     kolk__net *net = transport->net;
@@ -141,25 +146,21 @@ read_push_shared(kolk_transport *transport)
         read_push_into(transport, buffer, KOLK__READ_SIZE);
         kolk__net_give_buffer(net, buffer);
     } else {
-        char small[READ_SMALL];
-
-        read_push_into(transport, small, sizeof small);
+        read_push_without_memory(transport);
     }
 }
 
-static void
-read_push(kolk_transport *transport)
+/* Into the protocol's memory, if it has some. */
+static __attribute__((noinline)) void
+read_push_own(kolk_transport *transport)
 {
     kolk_protocol *protocol = transport->protocol;
     void *buffer = NULL;
-    size_t size = 0;
+    size_t size = protocol->ops->get_buffer(protocol, transport,
+                                            KOLK__READ_SIZE, &buffer);
 
-    if (protocol->ops->get_buffer != NULL) {
-        size = protocol->ops->get_buffer(protocol, transport, KOLK__READ_SIZE,
-                                         &buffer);
-        if (!transport->reads) {
-            return; /* it has paused or closed */
-        }
+    if (!transport->reads) {
+        return; /* it has paused or closed */
     }
     if (size != 0 && buffer != NULL) {
         read_push_into(transport, buffer, size);
@@ -168,20 +169,32 @@ read_push(kolk_transport *transport)
     }
 }
 
-void
-kolk__transport_read_ready(kolk_transport *transport)
+/* What is not pushed into the loop's memory. */
+static __attribute__((noinline)) void
+read_ready_otherwise(kolk_transport *transport)
 {
     kolk_protocol *protocol = transport->protocol;
 
     if (kolk__transport_is_driven(transport)) {
         transport->filter->ops->readable(transport->filter, transport);
-    } else if (KOLK_UNLIKELY(!transport->reads)) {
+    } else if (!transport->reads) {
         return; /* since it was queued */
-    } else if (KOLK_LIKELY(transport->mode == KOLK__MODE_PUSH)) {
-        read_push(transport);
+    } else if (transport->mode == KOLK__MODE_PUSH) {
+        read_push_own(transport);
     } else if (transport->mode == KOLK__MODE_PULL && !transport->is_told) {
         transport->is_told = true;
         protocol->ops->readable(protocol, transport);
+    }
+}
+
+void
+kolk__transport_read_ready(kolk_transport *transport)
+{
+    if (KOLK_LIKELY(transport->pushes
+                    && transport->protocol->ops->get_buffer == NULL)) {
+        read_push_shared(transport);
+    } else {
+        read_ready_otherwise(transport);
     }
 }
 
@@ -192,13 +205,24 @@ kolk__transport_reading_changed(kolk_transport *transport)
 {
     /* A pause does not keep back what comes before the end of a connection
      * that has failed. */
-    transport->reads = !transport->is_ended && !transport->is_closing
-                       && !transport->only_writes
-                       && (!transport->is_paused || transport->failure != 0);
+    bool reads = !transport->is_ended && !transport->is_closing
+                 && !transport->only_writes
+                 && (!transport->is_paused || transport->failure != 0);
+
+    transport->reads = reads;
+    transport->pushes = reads && transport->mode == KOLK__MODE_PUSH
+                        && !kolk__transport_is_driven(transport);
     if (!transport->is_lost && kolk__transport_may_read(transport)
         && kolk__transport_hears(transport)) {
         kolk__transport_queue(transport, KOLK__DO_READ);
     }
+}
+
+void
+kolk__transport_set_filter(kolk_transport *transport, kolk__filter *filter)
+{
+    transport->filter = filter;
+    kolk__transport_reading_changed(transport);
 }
 
 void
@@ -212,7 +236,9 @@ void
 kolk_transport_pause_reading(kolk_transport *transport)
 {
     transport->is_paused = true;
-    transport->reads = transport->reads && transport->failure != 0;
+    if (transport->failure == 0) {
+        kolk__transport_stop_reading(transport);
+    }
 }
 
 void

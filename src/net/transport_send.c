@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/sys.h"
+#include "loop/op.h"
 #include "net/sendfile.h"
 #include "net/transport.h"
 
@@ -17,9 +18,9 @@ enum { SEND_PIECES = 128 }; /* chunks of one system call */
 
 /* ---- the queue ---- */
 
-/* Everything has been sent. */
+/* Everything has been sent, and something else is to follow. */
 static void
-send_drained(kolk_transport *transport)
+send_follow(kolk_transport *transport)
 {
     kolk__filter *filter = transport->filter;
 
@@ -34,6 +35,29 @@ send_drained(kolk_transport *transport)
         kolk__transport_lose(transport, 0);
     } else if (filter != NULL) {
         filter->ops->sent(filter, transport);
+    }
+}
+
+static inline void
+send_drained(kolk_transport *transport)
+{
+    if (KOLK_UNLIKELY(transport->ends_after || transport->is_finishing
+                      || transport->sendfile != NULL
+                      || transport->filter != NULL)) {
+        send_follow(transport);
+    }
+}
+
+/* What the last write of several has come to: `result` bytes, or an error. */
+static void
+send_settle(kolk_transport *transport, ssize_t result)
+{
+    if (result < 0 && result != -EAGAIN) {
+        kolk__transport_write_failed(transport, (int)result);
+    } else if (kolk__chunks_are_empty(&transport->queue)) {
+        send_drained(transport);
+    } else if (transport->out->desc->ready_out && !transport->is_joined) {
+        kolk__transport_queue(transport, KOLK__DO_WRITE);
     }
 }
 
@@ -54,21 +78,51 @@ send_all(kolk_transport *transport)
            && transport->out->desc->ready_out) {
         int count = kolk__chunks_gather(queue, pieces, SEND_PIECES);
 
-        result = kolk__side_write(transport->out, pieces, count);
+        result = count == 1 ? kolk__side_write_one(transport->out, pieces)
+                            : kolk__side_write(transport->out, pieces, count);
         if (result > 0) {
             kolk__chunks_consume(queue, (size_t)result, &done);
         }
     }
     kolk__chunks_release(&done);
     transport->is_sending = false;
-    if (result < 0 && result != -EAGAIN) {
-        kolk__transport_write_failed(transport, (int)result);
-    } else if (kolk__chunks_are_empty(queue)) {
-        send_drained(transport);
-    } else if (transport->out->desc->ready_out && !transport->is_joined) {
-        kolk__transport_queue(transport, KOLK__DO_WRITE);
-    }
+    send_settle(transport, result);
     kolk_transport_unref(transport);
+}
+
+/* Is one block all there is, with nothing to come after it? */
+static inline bool
+send_is_plain(const kolk_transport *transport, const kolk_chunk *chunk)
+{
+    return chunk->link.next == &transport->queue.ring && chunk->sent == 0
+           && chunk->released == kolk__block_released
+           && transport->out->desc->ready_out;
+}
+
+/* The same as send_all() for what most messages are. */
+static inline void
+send_block(kolk_transport *transport, kolk_chunk *chunk)
+{
+    kolk__chunks *queue = &transport->queue;
+    size_t size = chunk->size;
+    struct iovec piece = {.iov_base = kolk__op_buffer(chunk->data),
+                          .iov_len = size};
+    ssize_t result = kolk__side_write_one(transport->out, &piece);
+
+    if (KOLK_UNLIKELY(result < 0)) {
+        send_settle(transport, result);
+        return;
+    }
+    queue->bytes -= (size_t)result;
+    chunk->sent = (size_t)result;
+    if (KOLK_UNLIKELY((size_t)result < size)) {
+        send_all(transport);
+        return;
+    }
+    kolk__ring_init(&queue->ring);
+    kolk__net_give_block(transport->net,
+                         KOLK_CONTAINER_OF(chunk, kolk__block, chunk));
+    send_drained(transport);
 }
 
 void
@@ -81,7 +135,14 @@ kolk__transport_flush(kolk_transport *transport)
     if (KOLK_UNLIKELY(transport->filter != NULL)) {
         transport->filter->ops->flush(transport->filter, transport);
     }
-    if (!kolk__chunks_are_empty(&transport->queue) && !transport->is_sending) {
+    if (kolk__chunks_are_empty(&transport->queue) || transport->is_sending) {
+        return;
+    }
+    kolk_chunk *first =
+        KOLK_CONTAINER_OF(transport->queue.ring.next, kolk_chunk, link);
+    if (KOLK_LIKELY(send_is_plain(transport, first))) {
+        send_block(transport, first);
+    } else {
         send_all(transport);
     }
 }
@@ -199,8 +260,10 @@ kolk_transport_set_write_limits(kolk_transport *transport, size_t high,
     }
     transport->high = high;
     transport->low = low;
-    transport->flush_at =
-        high < KOLK__WRITE_ENOUGH ? high + 1 : KOLK__WRITE_ENOUGH;
+    if (transport->flush_at != 0) {
+        transport->flush_at =
+            high < KOLK__WRITE_ENOUGH ? high + 1 : KOLK__WRITE_ENOUGH;
+    }
     if (kolk__loop_check(transport->loop, "kolk_transport_set_write_limits()")
         == 0) {
         kolk__transport_check_marks(transport);

@@ -360,7 +360,7 @@ kolk_transport_start_tls(kolk_transport *transport, kolk_tls_engine *engine,
             return err;
         }
     }
-    transport->filter = &self->filter;
+    kolk__transport_set_filter(transport, &self->filter);
     tls_start_timer(self);
     kolk__transport_queue(transport, KOLK__DO_READ);
     return 0;

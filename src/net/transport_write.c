@@ -21,7 +21,7 @@ write_join(kolk_transport *transport, size_t bytes, bool leaves_now)
     kolk_loop *loop = transport->loop;
 
     if (leaves_now || bytes >= transport->flush_at || loop->write_delay < 0
-        || loop->runs == 0 || transport->sends_now) {
+        || loop->runs == 0) {
         kolk__transport_flush(transport);
     } else if (!transport->is_joined && transport->out->desc->ready_out) {
         transport->is_joined = true;
@@ -152,27 +152,35 @@ kolk_transport_writev(kolk_transport *transport, const struct iovec *pieces,
     return err;
 }
 
+static __attribute__((noinline)) int
+write_otherwise(kolk_transport *transport, const void *data, size_t size)
+{
+    struct iovec piece = {.iov_base = kolk__op_buffer(data), .iov_len = size};
+
+    return kolk_transport_writev(transport, &piece, 1);
+}
+
 int
 kolk_transport_write(kolk_transport *transport, const void *data, size_t size)
 {
-    struct iovec piece = {.iov_base = kolk__op_buffer(data), .iov_len = size};
+    kolk__chunks *queue = transport->into;
     int err = write_check(transport, "kolk_transport_write()");
-    size_t room;
 
     if (KOLK_UNLIKELY(err < 0)) {
         return err;
     }
-    if (KOLK_UNLIKELY(transport->filter != NULL)) {
-        return kolk_transport_writev(transport, &piece, 1);
+    if (size > KOLK__BLOCK_BYTES || size == 0
+        || KOLK_UNLIKELY(transport->filter != NULL)) {
+        return write_otherwise(transport, data, size);
     }
-    kolk__block *last = kolk__chunks_last(transport->into, &room);
-    if (size > room || size == 0) {
-        return write_pieces(transport, &piece, 1);
+    kolk__block *block = kolk__chunks_reserve(queue, transport->net, size);
+    if (KOLK_UNLIKELY(block == NULL)) {
+        return -ENOMEM;
     }
-    memcpy(last->bytes + last->chunk.size, data, size);
-    last->chunk.size += size;
-    transport->into->bytes += size;
-    write_added(transport, transport->into, false);
+    memcpy(block->bytes + block->chunk.size, data, size);
+    block->chunk.size += size;
+    queue->bytes += size;
+    write_added(transport, queue, false);
     return 0;
 }
 

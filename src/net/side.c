@@ -1,4 +1,4 @@
-/* transport_wire.c - a transport's system calls, on sockets and other files.
+/* side.c - system calls on a transport's descriptors. See side.h.
  *
  * SPDX-License-Identifier: MIT
  *
@@ -13,50 +13,48 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/sys.h"
-#include "net/transport.h"
+#include "net/side.h"
 
 enum {
-    WIRE_DRAIN_MAX = 1024 * 1024, /* bytes thrown away when closing */
-    WIRE_PIECES_MAX = 1024,       /* of one call, as the kernel's UIO_MAXIOV */
+    SIDE_DRAIN_MAX = 1024 * 1024, /* bytes thrown away when closing */
+    SIDE_PIECES_MAX = 1024,       /* of one call, as the kernel's UIO_MAXIOV */
 };
-
-/* A terminal whose other side is gone fails instead of ending. */
-static ssize_t
-wire_read_failed(kolk__side *side, int err)
-{
-    if (err == EAGAIN || err == EWOULDBLOCK) {
-        kolk__descriptor_not_ready(side->desc, true);
-        return -EAGAIN;
-    }
-    return err == EIO && side->kind == KOLK__SIDE_DEVICE ? 0 : -err;
-}
 
 ssize_t
 kolk__side_read_slow(kolk__side *side, void *buffer, size_t size,
                      ssize_t result)
 {
-    if (side->kind != KOLK__SIDE_SOCKET) {
-        do {
-            result = kolk__sys.read(side->fd, buffer, size);
-        } while (result < 0 && errno == EINTR);
-    } else if (result < 0 && errno == EINTR) {
-        return kolk__side_read(side, buffer, size);
+    bool is_socket = side->kind == KOLK__SIDE_SOCKET;
+
+    if (!is_socket) {
+        result = kolk__sys.read(side->fd, buffer, size);
     }
-    return result < 0 ? wire_read_failed(side, errno) : result;
+    while (result < 0 && errno == EINTR) {
+        result = is_socket
+                     ? kolk__sys.recv(side->fd, buffer, size, MSG_DONTWAIT)
+                     : kolk__sys.read(side->fd, buffer, size);
+    }
+    if (result >= 0) {
+        return result; /* more may be there, which the next one tells */
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        kolk__descriptor_not_ready(side->desc, true);
+        return -EAGAIN;
+    }
+    return errno == EIO && side->kind == KOLK__SIDE_DEVICE ? 0 : -errno;
 }
 
 /* ---- writing ---- */
 
 /* A call that may raise SIGPIPE stands between these two, and does not. A
  * signal that was pending before is not ours. */
-struct wire_quiet {
+struct side_quiet {
     sigset_t before;
     bool was_pending;
 };
 
 static void
-wire_quiet_begin(struct wire_quiet *quiet)
+side_quiet_begin(struct side_quiet *quiet)
 {
     sigset_t set;
 
@@ -69,7 +67,7 @@ wire_quiet_begin(struct wire_quiet *quiet)
 
 /* Leaves errno alone. */
 static void
-wire_quiet_end(const struct wire_quiet *quiet, ssize_t result)
+side_quiet_end(const struct side_quiet *quiet, ssize_t result)
 {
     const struct timespec at_once = {0};
     int err = errno;
@@ -86,18 +84,18 @@ wire_quiet_end(const struct wire_quiet *quiet, ssize_t result)
 }
 
 static ssize_t
-wire_writev(int fd, const struct iovec *pieces, int count)
+side_writev(int fd, const struct iovec *pieces, int count)
 {
-    struct wire_quiet quiet;
+    struct side_quiet quiet;
 
-    wire_quiet_begin(&quiet);
+    side_quiet_begin(&quiet);
     ssize_t result = kolk__sys.writev(fd, pieces, count);
-    wire_quiet_end(&quiet, result);
+    side_quiet_end(&quiet, result);
     return result;
 }
 
 static ssize_t
-wire_sendmsg(int fd, const struct iovec *pieces, int count)
+side_sendmsg(int fd, const struct iovec *pieces, int count)
 {
     struct msghdr message = {0};
     union {
@@ -110,8 +108,8 @@ wire_sendmsg(int fd, const struct iovec *pieces, int count)
     return kolk__sys.sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static ssize_t
-wire_write_failed(kolk__side *side, int err)
+ssize_t
+kolk__side_write_failed(kolk__side *side, int err)
 {
     if (err == EAGAIN || err == EWOULDBLOCK) {
         kolk__descriptor_not_ready(side->desc, false);
@@ -125,18 +123,14 @@ kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
 {
     ssize_t result;
 
-    count = count < WIRE_PIECES_MAX ? count : WIRE_PIECES_MAX;
+    count = count < SIDE_PIECES_MAX ? count : SIDE_PIECES_MAX;
     do {
-        if (KOLK_UNLIKELY(side->kind != KOLK__SIDE_SOCKET)) {
-            result = wire_writev(side->fd, pieces, count);
-        } else if (KOLK_LIKELY(count == 1)) {
-            result = kolk__sys.send(side->fd, pieces->iov_base, pieces->iov_len,
-                                    MSG_DONTWAIT | MSG_NOSIGNAL);
-        } else {
-            result = wire_sendmsg(side->fd, pieces, count);
-        }
+        result = side->kind == KOLK__SIDE_SOCKET
+                     ? side_sendmsg(side->fd, pieces, count)
+                     : side_writev(side->fd, pieces, count);
     } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
-    return KOLK_LIKELY(result >= 0) ? result : wire_write_failed(side, errno);
+    return KOLK_LIKELY(result >= 0) ? result
+                                    : kolk__side_write_failed(side, errno);
 }
 
 size_t
@@ -154,16 +148,17 @@ kolk__side_unsent(const kolk__side *side)
 ssize_t
 kolk__side_sendfile(kolk__side *side, int fd, int64_t offset, size_t size)
 {
-    struct wire_quiet quiet;
+    struct side_quiet quiet;
     off_t place = offset;
     ssize_t result;
 
-    wire_quiet_begin(&quiet);
+    side_quiet_begin(&quiet);
     do {
         result = kolk__sys.sendfile(side->fd, fd, &place, size);
     } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
-    wire_quiet_end(&quiet, result);
-    return KOLK_LIKELY(result >= 0) ? result : wire_write_failed(side, errno);
+    side_quiet_end(&quiet, result);
+    return KOLK_LIKELY(result >= 0) ? result
+                                    : kolk__side_write_failed(side, errno);
 }
 
 /* ---- closing ---- */
@@ -178,7 +173,7 @@ kolk__side_drain(kolk__side *side, kolk__net *net)
         return;
     }
     void *buffer = kolk__net_take_buffer(net);
-    while (buffer != NULL && result > 0 && taken < WIRE_DRAIN_MAX
+    while (buffer != NULL && result > 0 && taken < SIDE_DRAIN_MAX
            && side->desc->ready_in) {
         result = kolk__side_read(side, buffer, KOLK__READ_SIZE);
         taken += result > 0 ? (size_t)result : 0;
