@@ -114,13 +114,14 @@ KOLK_API KOLK_MUST_CHECK int kolk_process_kill(kolk_process *process);
 
 /* ---- awaited by the current task ---- */
 
-/* Waits until it has ended: its status. Cancellation: -ECANCELED; the child
- * goes on. */
+/* Waits until it has ended: its status. -KOLK_EMISUSE outside of a task of its
+ * loop. Cancellation: -ECANCELED; the child goes on. */
 KOLK_API KOLK_MUST_CHECK int kolk_process_wait(kolk_process *process);
 
 /* This side of a pipe as a stream, made at the first call, borrowed from the
- * process; NULL if there is no pipe or no memory. Pass it to
- * kolk_stream_close() to have it closed, once: it is gone then. */
+ * process; NULL if there is no pipe, or it was taken, or no memory. Pass it to
+ * kolk_stream_close() to have it closed, once: it is gone then, and this
+ * returns NULL. What is left is freed with the last handle of the process. */
 KOLK_API kolk_stream *kolk_process_stream(kolk_process *process, int number);
 
 /* What communicate has gathered; free with kolk_output_fini(). */
@@ -133,21 +134,26 @@ typedef struct kolk_output {
 } kolk_output;
 
 /* Writes `input` and closes that pipe, reads the others to their ends, and
- * waits for the child. `limit` bounds each, in bytes; 0: no bound. A daemon
- * that the child leaves behind with its pipes is not waited for: what has come
- * when the child has ended, and is not followed by more at once, counts.
+ * waits for the child. `limit` bounds each, in bytes; 0: no bound. A child that
+ * does not read all of its input is no error. A daemon that it leaves behind
+ * with its pipes is not waited for: what is in them when the child has ended
+ * counts. Pipes that were taken, or are streams, are left alone.
  *
- * Returns 0; -KOLK_ELIMIT, and the child is killed; an error of a pipe or of
- * memory. Cancellation, timeouts too: -ECANCELED; the child runs on, and what
- * was read is in `out`. */
+ * `out` is filled with what was read whatever the result, for
+ * kolk_output_fini(). Returns 0; -KOLK_ELIMIT, and the child is killed; an
+ * error of a pipe or of memory; -EBUSY while another task communicates.
+ * Cancellation, timeouts too: -ECANCELED; the child runs on. Called again with
+ * the same input, it goes on where that was left, and reads what comes then. */
 KOLK_API KOLK_MUST_CHECK int kolk_process_communicate(kolk_process *process,
                                                       const void *input,
                                                       size_t size, size_t limit,
                                                       kolk_output *out);
 KOLK_API void kolk_output_fini(kolk_output *output);
 
-/* subprocess.run: spawns, communicates, and gives up. Cancellation kills the
- * child and waits for its end. */
+/* subprocess.run: spawns, communicates, and gives up. With an `input` that is
+ * not NULL, the child's is a pipe unless the options say something else. After
+ * an error the child is killed, and its end waited for; `out` as above.
+ * Cancellation: the same, and -ECANCELED. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_process_run(const kolk_process_options *options, const void *input,
                  size_t size, size_t limit, kolk_output *out);

@@ -234,6 +234,9 @@ stream_delete(kolk_stream *stream)
 {
     kolk_loop *loop = stream->loop;
 
+    if (stream->lent != NULL) {
+        *stream->lent = NULL;
+    }
     kolk__transport_wait_end(stream->transport);
     kolk_transport_set_protocol(stream->transport, &stream_nobody);
     kolk_transport_unref(stream->transport);

@@ -50,6 +50,7 @@ struct kolk_stream {
     /* the end: stream.c */
     kolk__stream_wait *closer;
     bool is_lost;
+    kolk_stream **lent; /* where whoever lends it keeps it, or NULL */
 };
 
 /* What the connection has failed with, or 0. */

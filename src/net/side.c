@@ -83,8 +83,8 @@ side_quiet_end(const struct side_quiet *quiet, ssize_t result)
     errno = err;
 }
 
-static ssize_t
-side_writev(int fd, const struct iovec *pieces, int count)
+ssize_t
+kolk__writev_quietly(int fd, const struct iovec *pieces, int count)
 {
     struct side_quiet quiet;
 
@@ -127,7 +127,7 @@ kolk__side_write(kolk__side *side, const struct iovec *pieces, int count)
     do {
         result = side->kind == KOLK__SIDE_SOCKET
                      ? side_sendmsg(side->fd, pieces, count)
-                     : side_writev(side->fd, pieces, count);
+                     : kolk__writev_quietly(side->fd, pieces, count);
     } while (KOLK_UNLIKELY(result < 0) && errno == EINTR);
     return KOLK_LIKELY(result >= 0) ? result
                                     : kolk__side_write_failed(side, errno);

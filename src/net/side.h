@@ -50,6 +50,9 @@ kolk__side_read(kolk__side *side, void *buffer, size_t size)
     return kolk__side_read_slow(side, buffer, size, result);
 }
 
+/* writev(2) without SIGPIPE, on any descriptor. */
+ssize_t kolk__writev_quietly(int fd, const struct iovec *pieces, int count);
+
 /* The same for writing; no SIGPIPE. */
 ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,
                          int count);

@@ -17,19 +17,30 @@
 #include <unistd.h>
 
 #include "base/sys.h"
+#include "loop/poller.h"
 #include "process/spawn.h"
 
 /* ---- the end ---- */
+
+void
+kolk__process_close_pipe(kolk_process *process, int number)
+{
+    int fd = process->pipes[number];
+
+    if (fd >= 0) {
+        process->pipes[number] = -1;
+        if (process->loop != NULL) {
+            kolk_forget(process->loop, fd); /* a task may have waited for it */
+        }
+        (void)kolk__sys.close(fd); /* nothing is buffered in it */
+    }
+}
 
 static void
 process_close_pipes(kolk_process *process)
 {
     for (int i = 0; i < 3; i++) {
-        if (process->pipes[i] >= 0) {
-            /* Nothing is buffered in it. */
-            (void)kolk__sys.close(process->pipes[i]);
-            process->pipes[i] = -1;
-        }
+        kolk__process_close_pipe(process, i);
     }
 }
 
@@ -46,10 +57,27 @@ kolk_process_unref(kolk_process *process)
     if (process == NULL || --process->refs > process->is_open) {
         return;
     }
+    if (process->free_streams != NULL) {
+        process->free_streams(process);
+    }
     process_close_pipes(process);
     if (process->refs == 0) {
         kolk__sys.free(process);
     }
+}
+
+void
+kolk__process_wait_begin(kolk_process *process, kolk__process_waiter *waiter)
+{
+    kolk__ring_push(&process->waiters, &waiter->link);
+    process->loop->poller->pending++;
+}
+
+void
+kolk__process_wait_end(kolk_process *process, kolk__process_waiter *waiter)
+{
+    kolk__ring_unlink(&waiter->link);
+    process->loop->poller->pending--;
 }
 
 /* Nothing is known of the child any more but its status. */
@@ -85,7 +113,7 @@ process_exited(kolk_watch *watch)
         kolk__process_waiter *waiter = KOLK_CONTAINER_OF(
             process->waiters.next, kolk__process_waiter, link);
 
-        kolk__ring_remove(&waiter->link);
+        kolk__process_wait_end(process, waiter);
         waiter->wake(waiter);
     }
     if (process->ops != NULL) {
@@ -283,6 +311,7 @@ kolk_process_spawn(kolk_loop *loop, const kolk_process_options *options,
     process->refs = 1;
     process->generation = kolk__generation;
     process->status = -EAGAIN;
+    process->limit = options->limit;
     process->pipes[0] = process->pipes[1] = process->pipes[2] = -1;
     kolk__ring_init(&process->waiters);
     err = process_start(process, options);

@@ -12,7 +12,7 @@
  * status already there; it calls nothing of the user's. */
 typedef struct kolk__process_waiter kolk__process_waiter;
 struct kolk__process_waiter {
-    kolk_link link; /* in kolk_process.waiters; taken out before `wake` */
+    kolk_link link; /* in kolk_process.waiters */
     void (*wake)(kolk__process_waiter *waiter);
 };
 
@@ -30,4 +30,21 @@ struct kolk_process {
     int status;   /* see kolk_process_status() */
     int pipes[3]; /* this side's ends, or -1 */
     kolk_link waiters;
+
+    /* for tasks: src/await/process.c and communicate.c */
+    kolk_stream *streams[3];                     /* over pipes, or NULL */
+    size_t limit;                                /* of theirs */
+    void (*free_streams)(kolk_process *process); /* NULL: there are none */
+    size_t input_sent; /* how much of its input has been written */
+    bool is_talking;   /* a task communicates with it */
 };
+
+/* Begins and ends to wait for a child that runs. Between the two, the loop
+ * counts on its end. */
+void kolk__process_wait_begin(kolk_process *process,
+                              kolk__process_waiter *waiter);
+void kolk__process_wait_end(kolk_process *process,
+                            kolk__process_waiter *waiter);
+
+/* Closes this side's end of a pipe if there is one. */
+void kolk__process_close_pipe(kolk_process *process, int number);
