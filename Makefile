@@ -7,6 +7,10 @@ export CC = gcc
 endif
 PREFIX ?= /usr/local
 DIR ?= .
+# TLS=1: run and serve speak TLS, with a certificate made for it.
+TLS ?=
+CERTIFICATE = build/tls/certificate.pem
+KEY = build/tls/key.pem
 
 .PHONY: help run serve test pytest check bench docs format install clean
 
@@ -15,14 +19,18 @@ help: ## this list
 	    $(MAKEFILE_LIST)
 
 run: ## build the library and let 200 clients read its documents over HTTP
-	@tools/setup.sh build
+	@tools/setup.sh build $(if $(TLS),tls)
 	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
-	@build/release/examples/c/http_tour . docs LICENSE $(wildcard *.md)
+	@$(if $(TLS),tools/certificate.sh build/tls)
+	@build/release/examples/c/http_tour $(if $(TLS),-t $(CERTIFICATE) -k $(KEY)) \
+	    . docs LICENSE $(wildcard *.md)
 
 serve: ## serve the folder DIR over HTTP until Ctrl-C
-	@tools/setup.sh build
+	@tools/setup.sh build $(if $(TLS),tls)
 	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
-	@build/release/examples/c/http_server "$(DIR)"
+	@$(if $(TLS),tools/certificate.sh build/tls)
+	@build/release/examples/c/http_server "$(DIR)" 8000 \
+	    $(if $(TLS),$(CERTIFICATE) $(KEY))
 
 test: ## the tests, on both backends
 	@tools/setup.sh test

@@ -15,7 +15,7 @@ release = version
 project = "kolk"
 copyright = "2026, the kolk authors"
 
-extensions = ["pages"]
+extensions = ["both", "pages"]
 exclude_patterns = ["_ext"]
 primary_domain = "c"
 highlight_language = "c"
@@ -23,7 +23,8 @@ nitpicky = True  # each name that the text links to has to exist
 nitpick_ignore_regex = [("c:identifier", "(?!kolk).*")]
 
 html_theme = "alabaster"
-html_theme_options = {"description": "asyncio, in C", "fixed_sidebar": True}
+html_theme_options = {"description": "asyncio, in C", "fixed_sidebar": True,
+                      "page_width": "1500px", "body_max_width": "1240px"}
 html_show_sourcelink = False
 html_copy_source = False
 smartquotes = False

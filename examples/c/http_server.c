@@ -1,7 +1,8 @@
 /* http_server.c - a static HTTP/1.1 file server.
  *
- * Each connection is a task that reads like a blocking program. A file is first
- * opened, then asked where it is: no path and no link leads out of the root.
+ * Each connection is a task that reads like a blocking program; with TLS it
+ * reads the same way. A file is first opened, then asked where it is: no path
+ * and no link leads out of the root.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -10,12 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { REQUEST_MAX = 8192 };
+#define TIME_LIMIT KOLK_S(60)
 
 static const char *const types[][2] = {
     {"*.css", "text/css"},        {"*.html", "text/html; charset=utf-8"},
@@ -59,14 +62,32 @@ file_open(char *path, char *target, int *file, long long *size)
     return "404 Not Found";
 }
 
+/* Sends a file in pieces, each of which begins the time limit anew. */
+static int
+file_send(kolk_stream *stream, int file, long long size, kolk_timeout *limit)
+{
+    const long long piece = 1 << 20;
+    uint64_t sent = 0;
+    int err = 0;
+    for (long long at = 0; at < size && err == 0; at += (long long)sent) {
+        err = kolk_stream_sendfile(stream, file, at, piece, &sent);
+        err = err == 0 && sent == 0 ? -EIO : err; /* it has become shorter */
+        err = err < 0
+                  ? err
+                  : kolk_timeout_reschedule(limit, kolk_now(NULL) + TIME_LIMIT);
+    }
+    return err;
+}
+
 /* Answers `request`, whole lines with a NUL behind. May another one follow? */
 static bool
-request_answer(struct http_server *peer, char *request, kolk_timeout *limit)
+request_answer(kolk_stream *stream, const char *root, char *request,
+               kolk_timeout *limit)
 {
-    char method[8], version[2], end[2], path[8192], block[16384];
-    char *target = stpcpy(path, peer->root);
-    long long size = 0, at; /* in the file; what is unsent is read again */
-    int file = -1, i = 0, used;
+    char method[8], version[2], end[2], path[8192];
+    char *target = stpcpy(path, root);
+    long long size = 0;
+    int file = -1, i = 0;
     int n = sscanf(request, "%7[^ ] %1023[^ ] HTTP/1.%1[01]%1[\r]", method,
                    target, version, end);
     const char *status = n < 4 ? "400 Bad Request"
@@ -79,72 +100,56 @@ request_answer(struct http_server *peer, char *request, kolk_timeout *limit)
                 && strcasestr(request, "\nTransfer-Encoding:") == NULL;
     for (; fnmatch(types[i][0], target, FNM_CASEFOLD) != 0; i++) {
     }
-    used = snprintf(block, sizeof block,
-                    "HTTP/1.1 %s\r\nContent-Type: %s\r\n"
-                    "Content-Length: %lld\r\nConnection: %s\r\n\r\n",
-                    status, types[i][1], size, keep ? "keep-alive" : "close");
-    /* So small, the head goes at once, or the connection is lost. */
-    for (at = -used, n = 1; n > 0 && at >= -used && at < size; used = 0) {
-        n = kolk_pread(file, block + used, sizeof block - used, at + used);
-        used += n > 0 ? n : 0;
-        n = kolk_send(peer->fd, block, used, at + used < size ? MSG_MORE : 0);
-        at += n;
-        n *= kolk_timeout_reschedule(limit, kolk_now(NULL) + KOLK_S(60)) == 0;
-    }
+    int err = kolk_stream_print(
+        stream,
+        "HTTP/1.1 %s\r\nContent-Type: %s\r\n"
+        "Content-Length: %lld\r\nConnection: %s\r\n\r\n",
+        status, types[i][1], size, keep ? "keep-alive" : "close");
+    err = err < 0 ? err : file_send(stream, file, size, limit);
     (void)kolk_close(file);
-    return keep && at == size;
+    return keep && err == 0;
 }
 
 static int
-connection_run(void *arg)
+connection_serve(kolk_stream *stream, void *arg)
 {
-    struct http_server *peer = arg;
-    char input[8192], *end;
-    int used = 0, n = 1;
-    KOLK_TIMEOUT(limit, KOLK_S(60)); /* for a request; begun anew by a block */
+    static const kolk_bytes end = {"\r\n\r\n", 4};
+    const struct http_server *server = arg;
+    char request[REQUEST_MAX];
+    const char *head;
+    int size;
+    KOLK_TIMEOUT(limit, TIME_LIMIT); /* for a request; begun anew by a piece */
     do {
-        while ((end = memmem(input, used, "\r\n\r\n", 4)) == NULL && n > 0) {
-            n = kolk_recv(peer->fd, input + used, sizeof input - used, 0);
-            used += n > 0 ? n : 0;
+        size = kolk_stream_read_until(stream, &end, 1, &head);
+        if (size <= 0 && kolk_stream_peek(stream, 1, &head) <= 0) {
+            return kolk_timeout_end(&limit, 0); /* between two requests */
         }
-        int size = end != NULL ? (int)(end - input) + 4 : 0;
-        input[size > 0 ? size - 2 : 0] = 0; /* half a request is an empty one */
-        n = n >= 0 && used > 0 && request_answer(peer, input, &limit);
-        used -= size;
-        memmove(input, input + size, used);
-    } while (n > 0);
+        memcpy(request, head, size > 0 ? (size_t)size : 0);
+        request[size > 0 ? size - 2 : 0] = 0; /* half of one is an empty one */
+    } while (request_answer(stream, server->root, request, &limit));
     /* Closed with something unread, the answer could get lost. */
-    (void)shutdown(peer->fd, SHUT_WR);
-    while (kolk_recv(peer->fd, input, sizeof input, 0) > 0) {
+    int err = kolk_stream_write_eof(stream);
+    while (err == 0 && kolk_stream_read(stream, request, sizeof request) > 0) {
     }
-    return kolk_timeout_end(&limit, kolk_close(peer->fd));
+    return kolk_timeout_end(&limit, 0);
 }
 
 int
 http_serve(void *arg)
 {
-    struct http_server *server = arg, peer = *server;
-    kolk_spawn_options options = {.arg_size = sizeof peer};
-    struct sockaddr_in name = {
-        AF_INET, htons(server->port), {htonl(INADDR_LOOPBACK)}, {0}};
-    socklen_t size = sizeof name;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    bool is_open = bind(fd, &name, size) == 0 && listen(fd, SOMAXCONN) == 0
-                   && getsockname(fd, &name, &size) == 0;
-    int err = is_open ? 0 : -errno;
-    server->port = ntohs(name.sin_port);
-    KOLK_GROUP(connections);
-    while (err == 0) {
-        peer.fd = kolk_accept(fd, NULL, NULL, 0);
-        err = peer.fd < 0 ? peer.fd
-                          : kolk_group_spawn_with(&connections, &options,
-                                                  connection_run, &peer, NULL);
-        if (err < 0) {
-            (void)kolk_close(peer.fd);
-            err = kolk_sleep(KOLK_MS(50)); /* until some are closed */
-        }
+    struct http_server *server = arg;
+    kolk_serve_options options = {.tls = server->tls,
+                                  .stream_limit = REQUEST_MAX};
+    kolk_server *listener;
+    char service[8];
+    (void)snprintf(service, sizeof service, "%d", server->port);
+    int err = kolk_serve("127.0.0.1", service, &options, connection_serve,
+                         server, &listener);
+    if (err < 0) {
+        return err;
     }
-    (void)kolk_close(fd);
-    return kolk_group_end(&connections, err);
+    server->port = (uint16_t)kolk_server_port(listener);
+    err = kolk_serve_forever(listener);
+    kolk_server_unref(listener);
+    return err;
 }

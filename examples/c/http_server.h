@@ -9,7 +9,7 @@
 struct http_server {
     const char *root; /* the folder, as realpath(3) gives it, but "" for "/" */
     uint16_t port;    /* of 127.0.0.1; 0 becomes that of a free one */
-    int fd;           /* of a connection: for http_server.c */
+    kolk_tls_context *tls; /* to speak TLS; or NULL */
 };
 
 /* The body of a task: serves the files below the root of `arg`, a struct

@@ -1,11 +1,13 @@
 /* http_tour.c - a server and 200 clients in one process, on each backend.
  *
- *     http_tour [-c CLIENTS] ROOT [PATH ...]
+ *     http_tour [-c CLIENTS] [-t CERTIFICATE -k KEY] ROOT [PATH ...]
  *
  * Serves the folder ROOT on a free port of this machine. Every client, a task
  * with one connection, asks for every document: the files PATH below ROOT, the
  * files of folders, or all there are. Each answer is compared with the file on
- * the disk, byte by byte. Ends with status 1 if one was not right.
+ * the disk, byte by byte. Ends with status 1 if one was not right. With -t it
+ * all goes by TLS; the certificate, a file in PEM, is for "localhost" and its
+ * own authority.
  *
  * KOLK_BACKEND in the environment names one backend; else both run in turn.
  *
@@ -15,7 +17,6 @@
 #include "http_server.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 
 struct tour {
     const char *root;
+    kolk_tls_context *server_tls, *client_tls; /* or NULL, both */
     size_t clients;
     struct documents documents;
 
@@ -48,104 +50,59 @@ tour_strerror(int err)
 
 /* ---- a client ---- */
 
-static int
-client_connect(const struct tour *tour)
+/* Does `head` announce the document? */
+static bool
+head_is_right(const char *head, int size, const struct document *document)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(tour->port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    int err = kolk_connect(fd, (struct sockaddr *)&address, sizeof address);
-    if (err < 0) {
-        (void)kolk_close(fd);
-    }
-    return err < 0 ? err : fd;
+    char text[1024] = "";
+    (void)snprintf(text, sizeof text, "%.*s", size, head);
+    const char *length = strcasestr(text, "\nContent-Length: ");
+    return strncmp(text, "HTTP/1.1 200 ", 13) == 0 && length != NULL
+           && strtoull(length + 17, NULL, 10) == document->size;
 }
 
 static int
-client_send(int fd, const char *target)
+client_receive(kolk_stream *stream, const struct document *document)
 {
-    char request[8192];
-    int size = snprintf(request, sizeof request,
-                        "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", target);
-    for (int sent = 0, n; sent < size; sent += n) {
-        n = kolk_send(fd, request + sent, (size_t)(size - sent), MSG_NOSIGNAL);
-        if (n < 0) {
-            return n;
+    static const kolk_bytes end = {"\r\n\r\n", 4};
+    const char *bytes;
+    int n = kolk_stream_read_until(stream, &end, 1, &bytes);
+    if (n < 0 || !head_is_right(bytes, n, document)) {
+        return n < 0 ? n : -EBADMSG;
+    }
+    for (size_t seen = 0; seen < document->size; seen += (size_t)n) {
+        n = kolk_stream_peek(stream, 1, &bytes);
+        if (n <= 0) {
+            return n < 0 ? n : -ECONNRESET;
         }
+        if ((size_t)n > document->size - seen
+            || memcmp(document->bytes + seen, bytes, (size_t)n) != 0) {
+            return -EBADMSG;
+        }
+        kolk_stream_skip(stream, (size_t)n);
     }
     return 0;
 }
 
-/* Does `head` announce the document? */
-static bool
-head_is_right(const char *head, const struct document *document)
-{
-    const char *length = strcasestr(head, "\nContent-Length: ");
-    return strncmp(head, "HTTP/1.1 200 ", 13) == 0 && length != NULL
-           && strtoull(length + 17, NULL, 10) == document->size;
-}
-
-/* Receives the head of an answer, and moves what has come of the body to the
- * beginning of `block`. Returns how much that is, or a negative error. */
-static int
-client_receive_head(int fd, char *block, size_t size,
-                    const struct document *document)
-{
-    size_t used = 0;
-    char *end;
-    while ((end = memmem(block, used, "\r\n\r\n", 4)) == NULL) {
-        int n = kolk_recv(fd, block + used, size - used, 0);
-        if (n <= 0) {
-            return n < 0 ? n : -ECONNRESET;
-        }
-        used += (size_t)n;
-    }
-    *end = 0;
-    if (!head_is_right(block, document)) {
-        return -EBADMSG;
-    }
-    used -= (size_t)(end + 4 - block);
-    memmove(block, end + 4, used);
-    return (int)used;
-}
-
-static int
-client_receive(int fd, const struct document *document)
-{
-    char block[16384];
-    size_t seen = 0;
-    int n = client_receive_head(fd, block, sizeof block, document);
-    for (;;) {
-        if (n < 0) {
-            return n;
-        }
-        if ((size_t)n > document->size - seen
-            || memcmp(document->bytes + seen, block, (size_t)n) != 0) {
-            return -EBADMSG;
-        }
-        seen += (size_t)n;
-        if (seen == document->size) {
-            return 0;
-        }
-        n = kolk_recv(fd, block, sizeof block, 0);
-        n = n == 0 ? -ECONNRESET : n;
-    }
-}
-
 /* Asks for one document, in ten seconds. */
 static int
-client_fetch(int fd, const struct document *document)
+client_fetch(kolk_stream *stream, const struct document *document)
 {
     KOLK_TIMEOUT(timeout, KOLK_S(10));
-    int err = client_send(fd, document->target);
-    if (err == 0) {
-        err = client_receive(fd, document);
-    }
+    int err = kolk_stream_print(
+        stream, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", document->target);
+    err = err < 0 ? err : client_receive(stream, document);
     return kolk_timeout_end(&timeout, err);
+}
+
+static int
+client_connect(const struct tour *tour, kolk_stream **out)
+{
+    kolk_tls_client tls = {.context = tour->client_tls, .name = "localhost"};
+    char service[8];
+    (void)snprintf(service, sizeof service, "%d", tour->port);
+    return kolk_open_connection("127.0.0.1", service, NULL,
+                                tls.context != NULL ? &tls : NULL, out);
 }
 
 /* Asks for every document; each client begins with another one. */
@@ -155,12 +112,13 @@ client_run(void *arg)
     const struct client *client = arg;
     struct tour *tour = client->tour;
     size_t count = tour->documents.count;
-    int fd = client_connect(tour);
+    kolk_stream *stream = NULL;
+    int connected = client_connect(tour, &stream);
     for (size_t i = 0; i < count; i++) {
         const struct document *document =
             &tour->documents.all[(client->number + i) % count];
         kolk_time start = kolk_now(NULL);
-        int err = fd < 0 ? fd : client_fetch(fd, document);
+        int err = connected < 0 ? connected : client_fetch(stream, document);
         tour->latencies[tour->requests++] = kolk_now(NULL) - start;
         if (err == 0) {
             tour->bytes += document->size;
@@ -173,7 +131,8 @@ client_run(void *arg)
             tour->tasks = tasks > tour->tasks ? tasks : tour->tasks;
         }
     }
-    return fd < 0 ? 0 : kolk_close(fd);
+    kolk_stream_free(stream);
+    return 0;
 }
 
 /* ---- the main task ---- */
@@ -198,7 +157,7 @@ tour_run(void *arg)
 {
     const kolk_spawn_options options = {.name = "server", .eager = true};
     struct tour *tour = arg;
-    struct http_server server = {.root = tour->root};
+    struct http_server server = {.root = tour->root, .tls = tour->server_tls};
     KOLK_GROUP(group);
     int err =
         kolk_group_spawn_with(&group, &options, http_serve, &server, NULL);
@@ -265,7 +224,8 @@ tour_print(struct tour *tour, kolk_loop *loop)
     double seconds = (double)tour->duration / 1e9;
     qsort(tour->latencies, tour->requests, sizeof *tour->latencies,
           latency_compare);
-    (void)printf("%s (%s)\n", backend, why);
+    (void)printf("%s (%s)%s\n", backend, why,
+                 tour->server_tls != NULL ? ", TLS" : "");
     (void)printf("  %zu documents, %zu clients, %zu tasks at once\n",
                  tour->documents.count, tour->clients, tour->tasks);
     (void)printf("  %zu requests, %llu bytes, %zu errors\n", tour->requests,
@@ -331,35 +291,64 @@ tour_on_all(struct tour *tour)
     return err;
 }
 
+static int
+tour_open_tls(struct tour *tour, const char *certificate, const char *key)
+{
+    kolk_tls_options server = {
+        .is_server = true, .certificate = certificate, .key = key};
+    kolk_tls_options client = {.ca_file = certificate};
+    int err = kolk_tls_context_new(&server, &tour->server_tls);
+    return err < 0 ? err : kolk_tls_context_new(&client, &tour->client_tls);
+}
+
+/* Reads the documents that the arguments name, below `root`. */
+static int
+tour_read(struct tour *tour, char **paths)
+{
+    int err =
+        *paths == NULL ? documents_add(&tour->documents, tour->root, "") : 0;
+    for (; *paths != NULL && err == 0; paths++) {
+        err = documents_add(&tour->documents, tour->root, *paths);
+    }
+    return err;
+}
+
+static void
+tour_fini(struct tour *tour)
+{
+    documents_fini(&tour->documents);
+    kolk_tls_context_unref(tour->server_tls);
+    kolk_tls_context_unref(tour->client_tls);
+}
+
 int
 main(int argc, char **argv)
 {
     struct tour tour = {.clients = 200};
+    const char *certificate = NULL, *key = NULL;
     int option, err = 0;
-    while ((option = getopt(argc, argv, "c:")) == 'c') {
-        tour.clients = strtoul(optarg, NULL, 10);
+    while ((option = getopt(argc, argv, "c:t:k:")) != -1 && option != '?') {
+        tour.clients = option == 'c' ? strtoul(optarg, NULL, 10) : tour.clients;
+        certificate = option == 't' ? optarg : certificate;
+        key = option == 'k' ? optarg : key;
     }
     char *root = optind < argc ? realpath(argv[optind], NULL) : NULL;
-    if (option != -1 || root == NULL) {
-        (void)fprintf(stderr,
-                      "usage: http_tour [-c CLIENTS] ROOT [PATH ...]\n");
+    if (option == '?' || root == NULL) {
+        (void)fprintf(stderr, "usage: http_tour [-c CLIENTS] [-t CERTIFICATE "
+                              "-k KEY] ROOT [PATH ...]\n");
         free(root);
         return 2;
     }
     tour.root = root;
-    if (optind + 1 == argc) {
-        err = documents_add(&tour.documents, root, "");
+    if (certificate != NULL) {
+        err = tour_open_tls(&tour, certificate, key);
     }
-    for (int i = optind + 1; i < argc && err == 0; i++) {
-        err = documents_add(&tour.documents, root, argv[i]);
-    }
-    if (err == 0) {
-        err = tour_on_all(&tour);
-    }
+    err = err < 0 ? err : tour_read(&tour, argv + optind + 1);
+    err = err < 0 ? err : tour_on_all(&tour);
     if (err < 0) {
         (void)fprintf(stderr, "http_tour: %s\n", tour_strerror(err));
     }
-    documents_fini(&tour.documents);
+    tour_fini(&tour);
     free(root);
     return err < 0;
 }
