@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 #define KOLK_VERSION_MAJOR 0
-#define KOLK_VERSION_MINOR 1
+#define KOLK_VERSION_MINOR 2
 #define KOLK_VERSION_PATCH 0
 #define KOLK_VERSION                                                           \
     (KOLK_VERSION_MAJOR * 10000 + KOLK_VERSION_MINOR * 100 + KOLK_VERSION_PATCH)
