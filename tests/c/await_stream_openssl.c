@@ -34,10 +34,11 @@ static int secure_served;
 static int
 secure_main(void *unused)
 {
-    struct secure self = {.serve = secure_server, .result = -EAGAIN};
+    static struct secure self; /* outlives a join that is cancelled */
     kolk_stream *ends[2];
 
     (void)unused;
+    self = (struct secure){.serve = secure_server, .result = -EAGAIN};
     if (!CHECK_OK(kolk_stream_pair(ends))) {
         return 0;
     }
@@ -251,14 +252,15 @@ cancelled_shake(kolk_stream *stream, int fd)
     shaking = stream;
     kolk_task *task = tasks_spawn(shake_note, NULL);
     tasks_pass(3);
-    CHECK_ERR(kolk_stream_read(stream, &byte, 1), -EBUSY);
-    CHECK_ERR(start_client(stream, "example.org"), -EBUSY);
-    if (task != NULL) {
+    if (task != NULL && CHECK(!kolk_future_is_done(task))) {
+        CHECK_ERR(kolk_stream_read(stream, &byte, 1), -EBUSY);
+        CHECK_ERR(start_client(stream, "example.org"), -EBUSY);
         CHECK_INT(kolk_task_cancel(task), 1);
         CHECK_OK(kolk_join(task));
     }
-    CHECK_STR(tasks_notes(), "c");
-    CHECK(kolk_stream_read(stream, &byte, 1) < 0);
+    if (CHECK_STR(tasks_notes(), "c")) {
+        CHECK(kolk_stream_read(stream, &byte, 1) < 0);
+    }
     CHECK(peer_count_to_end(fd) > 0); /* its hello, and the end */
     kolk_stream_free(stream);
 }
