@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: MIT
  *
  *     echo_load [-c connections] [-s size] [-t milliseconds | -m messages]
- *               [-n name of the metric] server [argument...]
+ *               [-n name of the metric] [-T] server [argument...]
  *
  * Starts the server, reads its port from its first line, opens the
  * connections, and keeps one message in flight on each until the time is over
@@ -15,6 +15,9 @@
  * Server and load run on different processors where there are two. With one
  * connection they take turns, so they share one: otherwise the time that the
  * machine needs to wake a sleeping processor would hide everything else.
+ *
+ * -T speaks TLS, of whatever version the server likes best, and believes every
+ * certificate. The handshakes are over before anything is counted.
  */
 #include "bench.h"
 
@@ -30,10 +33,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef BENCH_HAVE_OPENSSL
+#include <openssl/ssl.h>
+#endif
+
 enum { LOAD_EVENTS = 512, LOAD_PATTERN = 251 /* prime: shifts show */ };
 
 struct load_connection {
     int fd;
+    void *tls;        /* of OpenSSL, or NULL */
     long received;    /* of the message in flight */
     const char *text; /* what every message of this connection says */
 };
@@ -43,6 +51,7 @@ static struct {
     long size;
     long milliseconds;
     long messages; /* 0: as many as fit in the time */
+    bool tls;
     const char *name;
     char **command;
 } options = {
@@ -67,9 +76,13 @@ options_parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "+c:s:t:m:n:")) != -1) {
+    while ((option = getopt(argc, argv, "+c:s:t:m:n:T")) != -1) {
         if (option == 'n') {
             options.name = optarg;
+            continue;
+        }
+        if (option == 'T') {
+            options.tls = true;
             continue;
         }
         long *value = option == 'c'   ? &options.connections
@@ -164,13 +177,104 @@ server_stop(void)
     }
 }
 
+/* ---- with TLS ---- */
+
+#ifdef BENCH_HAVE_OPENSSL
+
+static void
+load_tls_connect(struct load_connection *connection)
+{
+    static SSL_CTX *context;
+
+    if (context == NULL) {
+        context = SSL_CTX_new(TLS_client_method());
+    }
+    SSL *tls = context != NULL ? SSL_new(context) : NULL;
+    if (tls == NULL || SSL_set_fd(tls, connection->fd) != 1
+        || SSL_connect(tls) != 1) {
+        bench_die("the handshake", ECONNABORTED);
+    }
+    SSL_set_read_ahead(tls, 1);
+    bench_check("fcntl", fcntl(connection->fd, F_SETFL, O_NONBLOCK));
+    connection->tls = tls;
+}
+
+static ssize_t
+load_tls_send(struct load_connection *connection, const void *data, size_t size)
+{
+    size_t sent;
+
+    return SSL_write_ex(connection->tls, data, size, &sent) == 1 ? (ssize_t)sent
+                                                                 : -1;
+}
+
+static ssize_t
+load_tls_receive(struct load_connection *connection, void *data, size_t size)
+{
+    int got = SSL_read(connection->tls, data, (int)size);
+
+    if (got <= 0) {
+        bool is_early =
+            SSL_get_error(connection->tls, got) == SSL_ERROR_WANT_READ;
+
+        errno = is_early ? EAGAIN : ECONNRESET;
+        return -1;
+    }
+    return got;
+}
+
+/* Has OpenSSL read ahead what epoll will not tell of again? */
+static bool
+load_tls_has_more(const struct load_connection *connection)
+{
+    return connection->tls != NULL && SSL_has_pending(connection->tls) == 1;
+}
+
+#else
+
+static void
+load_tls_connect(struct load_connection *connection)
+{
+    (void)connection;
+    exit(BENCH_NO_ANSWER);
+}
+
+static ssize_t
+load_tls_send(struct load_connection *connection, const void *data, size_t size)
+{
+    (void)connection, (void)data, (void)size;
+    return -1;
+}
+
+static ssize_t
+load_tls_receive(struct load_connection *connection, void *data, size_t size)
+{
+    (void)connection, (void)data, (void)size;
+    return -1;
+}
+
+static bool
+load_tls_has_more(const struct load_connection *connection)
+{
+    (void)connection;
+    return false;
+}
+
+#endif
+
+/* ---- messages ---- */
+
 static void
 load_send(struct load_connection *connection)
 {
+    size_t size = (size_t)options.size;
+    ssize_t sent =
+        connection->tls != NULL
+            ? load_tls_send(connection, connection->text, size)
+            : send(connection->fd, connection->text, size, MSG_NOSIGNAL);
+
     connection->received = 0;
-    if (send(connection->fd, connection->text, (size_t)options.size,
-             MSG_NOSIGNAL)
-        != options.size) {
+    if (sent != options.size) {
         bench_die("send", errno);
     }
 }
@@ -189,6 +293,9 @@ load_connect(struct load_connection *connection, int port)
                                    sizeof address));
     bench_check("epoll_ctl",
                 epoll_ctl(load.epoll, EPOLL_CTL_ADD, connection->fd, &event));
+    if (options.tls) {
+        load_tls_connect(connection);
+    }
 }
 
 static void
@@ -216,7 +323,9 @@ static bool
 load_receive(struct load_connection *connection)
 {
     size_t wanted = (size_t)(options.size - connection->received);
-    ssize_t got = recv(connection->fd, load.buffer, wanted, MSG_DONTWAIT);
+    ssize_t got = connection->tls != NULL
+                      ? load_tls_receive(connection, load.buffer, wanted)
+                      : recv(connection->fd, load.buffer, wanted, MSG_DONTWAIT);
 
     if (got < 0 && errno == EAGAIN) {
         return false;
@@ -230,6 +339,9 @@ load_receive(struct load_connection *connection)
         bench_die("the echo differs", EBADMSG);
     }
     connection->received += got;
+    if (connection->received < options.size && load_tls_has_more(connection)) {
+        return load_receive(connection);
+    }
     return connection->received == options.size;
 }
 

@@ -35,6 +35,7 @@ bio_read(BIO *bio, char *buffer, int size)
 
     got += loan_take(self->loan, buffer + got, wanted - got);
     BIO_clear_retry_flags(bio);
+    self->is_starved = got == 0;
     if (got == 0) {
         BIO_set_retry_read(bio);
         return -1;

@@ -310,6 +310,7 @@ context_set_manners(kolk_tls_context *context)
                               | SSL_MODE_ENABLE_PARTIAL_WRITE
                               | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_info_callback(ssl, kolk__tls_noted);
     if (!context->is_server) {
         SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
         return 0;

@@ -61,7 +61,8 @@ static int
 engine_fail(kolk__tls_engine *self)
 {
     char text[KOLK__TLS_TEXT_MAX];
-    int err = kolk__tls_failed(text);
+    /* With data, what stands before the last one may be anybody's. */
+    int err = kolk__tls_failed(text, self->is_done);
     long verified = SSL_get_verify_result(self->ssl);
 
     if (self->no_memory || err == -ENOMEM) {
@@ -84,20 +85,32 @@ engine_cut(kolk__tls_engine *self)
                                       "the stream ended in the handshake");
 }
 
-/* What a call of OpenSSL's means that has not done what it was to do. */
+/* What a call of OpenSSL's means that has not done what it was to do. Its own
+ * answer depends on the queue of errors. */
 static int
-engine_result(kolk__tls_engine *self, int result)
+engine_result(kolk__tls_engine *self)
 {
-    switch (SSL_get_error(self->ssl, result)) {
-    case SSL_ERROR_WANT_READ:
-        kolk__tls_end();
+    if (self->is_starved && SSL_want_read(self->ssl)) {
         return self->has_ended ? engine_cut(self) : -EAGAIN;
-    case SSL_ERROR_ZERO_RETURN:
-        kolk__tls_end();
+    }
+    if (self->was_closed) {
         self->is_closed = true;
         return 0;
-    default:
-        return engine_fail(self);
+    }
+    return engine_fail(self);
+}
+
+void
+kolk__tls_noted(const SSL *ssl, int where, int what)
+{
+    bool is_mild = what >> 8 == SSL3_AL_WARNING
+                   || SSL_version(ssl) == TLS1_3_VERSION; /* has no levels */
+
+    if (where == SSL_CB_READ_ALERT && is_mild
+        && (what & 0xff) == SSL_AD_CLOSE_NOTIFY) {
+        kolk__tls_engine *self = BIO_get_data(SSL_get_rbio(ssl));
+
+        self->was_closed = true;
     }
 }
 
@@ -140,14 +153,15 @@ engine_handshake(kolk_tls_engine *engine)
     if (self->err < 0 || self->is_done) {
         return self->err;
     }
+    self->is_starved = false;
     kolk__tls_begin();
-    int result = SSL_do_handshake(self->ssl);
-    if (result == 1) {
+    if (SSL_do_handshake(self->ssl) == 1) {
         self->is_done = true;
         kolk__tls_end();
         return 0;
     }
-    result = engine_result(self, result);
+    int result = engine_result(self);
+    kolk__tls_end();
     /* A close_notify in place of a handshake. */
     return result == 0 ? engine_cut(self) : result;
 }
@@ -174,13 +188,10 @@ engine_read(kolk_tls_engine *engine, void *buffer, size_t size)
         return -EAGAIN;
     }
     size = size < ENGINE_SIZE_MAX ? size : ENGINE_SIZE_MAX;
-    kolk__tls_begin();
-    int result = SSL_read_ex(self->ssl, buffer, size, &got);
-    if (result != 1) {
-        return engine_result(self, result);
-    }
-    kolk__tls_end();
-    return (int)got;
+    self->is_starved = false;
+    return SSL_read_ex(self->ssl, buffer, size, &got) == 1
+               ? (int)got
+               : engine_result(self);
 }
 
 static int
@@ -195,13 +206,10 @@ engine_write(kolk_tls_engine *engine, const void *data, size_t size)
     if (!self->is_done) {
         return -EAGAIN;
     }
-    kolk__tls_begin();
-    int result = SSL_write_ex(self->ssl, data, size, &taken);
-    if (result != 1) {
-        return engine_result(self, result);
-    }
-    kolk__tls_end();
-    return (int)taken;
+    self->is_starved = false;
+    return SSL_write_ex(self->ssl, data, size, &taken) == 1
+               ? (int)taken
+               : engine_result(self);
 }
 
 static int

@@ -25,7 +25,7 @@ error_append(char *text, const char *between, const char *more)
 }
 
 int
-kolk__tls_failed(char text[KOLK__TLS_TEXT_MAX])
+kolk__tls_failed(char text[KOLK__TLS_TEXT_MAX], bool last_only)
 {
     int err = -KOLK_ETLS;
     unsigned long code;
@@ -38,6 +38,10 @@ kolk__tls_failed(char text[KOLK__TLS_TEXT_MAX])
                                  ? kolk_strerror(-ERR_GET_REASON(code))
                                  : ERR_reason_error_string(code);
 
+        if (last_only) {
+            err = -KOLK_ETLS;
+            text[0] = '\0';
+        }
         if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
             err = -ENOMEM;
         }
@@ -56,7 +60,7 @@ int
 kolk__tls_complain(const char *what)
 {
     char text[KOLK__TLS_TEXT_MAX];
-    int err = kolk__tls_failed(text);
+    int err = kolk__tls_failed(text, false);
 
     error_last[0] = '\0';
     error_append(error_last, "", what);

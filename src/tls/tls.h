@@ -8,7 +8,9 @@
  * OpenSSL keeps a queue of errors per thread, which its next caller finds, and
  * leaves some in it now and then although it has succeeded. So each use of it
  * here stands between kolk__tls_begin() and kolk__tls_end(), or
- * kolk__tls_failed(), and neither side sees errors of the other's.
+ * kolk__tls_failed(), and neither side sees errors of the other's. Reading and
+ * writing data look at the queue only after a failure, which they know by other
+ * signs, because that look is not cheap.
  */
 #pragma once
 
@@ -44,8 +46,9 @@ kolk__tls_end(void)
 }
 
 /* After a failure: takes every error out of the thread's queue and writes a
- * text of them to `text`. Returns -ENOMEM or -KOLK_ETLS. */
-int kolk__tls_failed(char text[KOLK__TLS_TEXT_MAX]);
+ * text of them to `text`, or of the last one only. Returns -ENOMEM or
+ * -KOLK_ETLS. */
+int kolk__tls_failed(char text[KOLK__TLS_TEXT_MAX], bool last_only);
 
 /* The same for who has no engine to tell: kolk_tls_last_error() does. `what`
  * is the file or the name that it is about. */
@@ -122,9 +125,11 @@ typedef struct kolk__tls_engine {
     kolk__bytes in;      /* fed and not read; comes before the loan's */
     kolk__bytes out;     /* comes behind what is in the loan */
     bool no_memory;      /* for `out` */
+    bool is_starved;     /* OpenSSL wanted more than there was */
 
     bool is_done;        /* the handshake */
     bool is_closed;      /* the peer's close_notify has come */
+    bool was_closed;     /* it was read by OpenSSL, that is */
     bool is_shut;        /* ours was made */
     bool has_ended;      /* the peer's stream, for good */
     int err;             /* nothing but this is told any more */
@@ -133,6 +138,9 @@ typedef struct kolk__tls_engine {
     bool is_in_flight;
     unsigned generation; /* of what these two say */
 } kolk__tls_engine;
+
+/* OpenSSL tells of what happens to a connection. */
+void kolk__tls_noted(const SSL *ssl, int where, int what);
 
 /* The engine behind `engine`, or NULL if it is of another kind. */
 kolk__tls_engine *kolk__tls_engine_of(const kolk_tls_engine *engine);

@@ -175,7 +175,7 @@ TEST(a_handshake_byte_by_byte)
     self->toy->rounds = self->peer->toy->rounds = 5;
     self->peer->step = 1;
     toy_peer_shake(self->peer, self->loop);
-    while (self->peer->toy->out_size > 0) {
+    while (self->peer->toy->out_size > 0 && secure_goes_on(self)) {
         (void)toy_peer_send(self->peer);
         test_settle(self->loop);
     }
@@ -485,9 +485,9 @@ TEST(a_flood_in_place_of_a_handshake_is_bounded)
 
     CHECK_OK(secure_start(self));
     self->toy->rounds = INT32_MAX;
-    while (self->talker->losses == 0 && sent < 16 << 20) {
+    for (int i = 0; self->talker->losses == 0 && i < 100000; i++) {
         if (self->peer->toy->out_size == 0) {
-            for (int i = 0; i < 100; i++) {
+            for (int j = 0; j < 100; j++) {
                 toy_put(self->peer->toy, 'H', "hello", 5);
                 sent += 8;
             }
@@ -498,7 +498,7 @@ TEST(a_flood_in_place_of_a_handshake_is_bounded)
         test_settle(self->loop);
     }
     CHECK_INT(secure_done.result, -KOLK_ELIMIT);
-    CHECK(sent < 2 << 20);
+    CHECK(sent < 2 << 20); /* the driver's limit is one of those */
 }
 
 TEST(the_timeout_of_a_handshake_ends_with_it)

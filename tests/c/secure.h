@@ -107,6 +107,16 @@ secure_write(struct secure *self, const char *text)
     return kolk_transport_write(self->talker->transport, text, strlen(text));
 }
 
+/* For loops that wait for something: false, and the test ends, if the
+ * connection is lost or there is no end to it. */
+static inline bool
+secure_goes_on(const struct secure *self)
+{
+    static int steps;
+
+    return CHECK_INT(self->talker->losses, 0) && CHECK(++steps < 100000);
+}
+
 /* What the peer has heard, as a string; or what came instead. */
 static inline const char *
 secure_heard(struct secure *self)

@@ -338,6 +338,9 @@ toy_peer_send(toy_peer *peer)
                           : self->out_size;
         ssize_t sent = send(peer->fd, self->out, size, MSG_NOSIGNAL);
 
+        if (sent < 0 && errno != EAGAIN) {
+            self->out_size = 0; /* nobody takes it any more */
+        }
         if (sent <= 0) {
             break;
         }
