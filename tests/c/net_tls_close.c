@@ -369,7 +369,7 @@ TEST(an_end_of_the_wire_is_good_enough_while_closing)
         kolk_transport_write(self->talker->transport, close_pattern(), size));
     kolk_transport_close(self->talker->transport);
     CHECK_OK(shutdown(self->peer->fd, SHUT_WR));
-    while (got != 0 && secure_goes_on(self)) {
+    for (int i = 0; got != 0 && i < 100000; i++) {
         test_settle(self->loop);
         got = toy_peer_hear(self->peer, bytes, sizeof bytes);
         taken += got > 0 ? (size_t)got : 0;
