@@ -155,6 +155,31 @@ ask_echoes() {
     done
 }
 
+# ask_tls_echo ROUND CONNECTIONS SIZE
+ask_tls_echo() {
+    [ -x "$programs/bare_tls_echo" ] || return 0
+    tls_load="$programs/echo_load -T -c $2 -s $3 -t $echo_ms -n tls_echo"
+    for who in bare kolk; do
+        # The load is several words.
+        # shellcheck disable=SC2086
+        answer "$1" $who tls_echo \
+            env KOLK_BACKEND=epoll $tls_load "$programs/${who}_tls_echo"
+    done
+}
+
+ask_tls_echoes() {
+    is_wanted tls_echo || return 0
+    if [ -n "$quick" ]; then
+        ask_tls_echo "$1" 10 1024
+        return 0
+    fi
+    for echo_size in 64 1024 16384; do
+        for connections in 10 200; do
+            ask_tls_echo "$1" $connections $echo_size
+        done
+    done
+}
+
 ask_all() {
     ask_sizes "$1" yield yield 2 10000 100000
     ask_sizes "$1" spawn spawn 1 10000 100000
@@ -167,6 +192,7 @@ ask_all() {
     ask_sizes "$1" 'connection_[a-z]*' connections 10000
     ask_sizes "$1" readline readline 64
     ask_echoes "$1"
+    ask_tls_echoes "$1"
 }
 
 describe() {
@@ -193,6 +219,7 @@ for peer in libuv libev tokio go; do
     fi
 done
 [ -x "$programs/bare_echo_uring" ] || missing="$missing liburing"
+[ -x "$programs/bare_tls_echo" ] || missing="$missing OpenSSL"
 [ -x "$programs/kolk_yield" ] || missing="$missing kolk"
 
 load_average=$(uptime | sed 's/.*average://')
