@@ -126,13 +126,14 @@ KOLK_API KOLK_MUST_CHECK int kolk_op_fsync(kolk_loop *loop, kolk_op *op,
                                            int fd);
 
 /* Forgets what the loop knows of `fd`, and closes it. Operations on it that
- * are pending end with -ECANCELED. Cannot be cancelled. */
+ * are pending end with -ECANCELED. Cannot be cancelled. Ends with -EBUSY, and
+ * closes nothing, if a transport has it. */
 KOLK_API KOLK_MUST_CHECK int kolk_op_close(kolk_loop *loop, kolk_op *op,
                                            int fd);
 
 /* Forgets what `loop` knows of `fd`, so that close(2), or handing it to
  * somebody else, is safe. Operations on it that are pending end with
- * -ECANCELED, watches stay. */
+ * -ECANCELED, watches and transports stay. */
 KOLK_API void kolk_forget(kolk_loop *loop, int fd);
 
 /* ---- awaited by the current task ----

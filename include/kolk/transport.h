@@ -10,13 +10,14 @@
  * kolk/stream.h, which stands on this.
  *
  * Writes are joined: what is written in one turn of the loop leaves by one
- * system call, at the end of the turn, before the loop polls; or at the end of
- * the callback or step that finds the oldest of it 100 us old
+ * system call, at the end of the turn, before the loop polls; or, in a longer
+ * turn, at the end of a callback or step about 100 us after the one that wrote
  * (kolk_loop_set_write_delay()). It leaves earlier where somebody could see
- * the difference: when 64 KiB have gathered; before the size of the buffer is
- * told; before abort, close, end of stream, sendfile, TLS; and at once when no
- * turn of this loop runs. KOLK_WRITE=now in the environment sends each
- * write at once.
+ * the difference: when 64 KiB have gathered, or 8 KiB in one write; before the
+ * size of the buffer is told; before abort, close, end of stream, sendfile,
+ * TLS; before a nested run; and at once when no turn of this loop runs.
+ * KOLK_WRITE=now in the environment sends each write at once. A child of the
+ * process sends nothing that was joined before the fork, the parent does.
  */
 #pragma once
 
@@ -91,13 +92,16 @@ typedef struct kolk_transport_options {
 /* ---- life ---- */
 
 /* A transport over `fd`, which it owns from now on if the call succeeds, and
- * makes non-blocking. `options` may be NULL. Reading begins in the next turn.
+ * makes non-blocking; of a TCP socket it also sets TCP_NODELAY. That a
+ * descriptor does not block is seen by all processes that share its file: the
+ * standard ones (0 to 2) get their mode back when they are closed. `options`
+ * may be NULL. Reading begins in the next turn.
  * `*out` is a reference, yours to give up with kolk_transport_unref(); while
  * the connection is open the loop holds one of its own.
  *
  * Returns 0; -EBADF; -EINVAL for what is no stream (a regular file, a
- * directory, a datagram socket); -ENOMEM, -ENOSPC, -KOLK_EMISUSE,
- * -KOLK_EFORK. */
+ * directory, a datagram socket); -EBUSY if another transport, or a watch, has
+ * it; -ENOMEM, -ENOSPC, -KOLK_EMISUSE, -KOLK_EFORK. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_transport_open(kolk_loop *loop, int fd,
                     const kolk_transport_options *options,
@@ -110,8 +114,9 @@ KOLK_API kolk_transport *kolk_transport_ref(kolk_transport *transport);
 KOLK_API void kolk_transport_unref(kolk_transport *transport);
 
 /* Stops reading, sends everything that was written (under TLS also a
- * close_notify), then closes and tells the protocol. A no-op if it closes
- * already. */
+ * close_notify), then closes and tells the protocol. What has come by then and
+ * was not read is thrown away; what comes later is answered by a reset, as of
+ * any closed socket. A no-op if it closes already. */
 KOLK_API void kolk_transport_close(kolk_transport *transport);
 
 /* Closes at once: what was not sent is lost. */
@@ -125,15 +130,17 @@ KOLK_API void kolk_transport_fail(kolk_transport *transport, int error);
 KOLK_API bool kolk_transport_is_closing(const kolk_transport *transport);
 
 /* Gives the descriptor back without closing it, what was joined being sent
- * first: afterwards the transport is lost, with 0. Returns it;
- * -EBUSY while bytes wait to be sent or under TLS; -ESHUTDOWN. */
+ * first: afterwards the transport is lost, with 0. Returns it; -EBUSY while
+ * bytes or a file wait to be sent, or under TLS; -EOPNOTSUPP for a pair;
+ * -ESHUTDOWN. */
 KOLK_API KOLK_MUST_CHECK int kolk_transport_take_fd(kolk_transport *transport);
 
 /* ---- reading ---- */
 
 /* No more data_received(), readable() or eof_received() until it is resumed.
- * Nothing is lost. Counted as neither error nor news if it is paused
- * already. */
+ * Nothing is lost. When a write fails, what had come before is told all the
+ * same, right before connection_lost(). Pausing what is paused already is
+ * neither error nor news. */
 KOLK_API void kolk_transport_pause_reading(kolk_transport *transport);
 KOLK_API void kolk_transport_resume_reading(kolk_transport *transport);
 KOLK_API bool kolk_transport_is_reading(const kolk_transport *transport);
@@ -141,7 +148,7 @@ KOLK_API bool kolk_transport_is_reading(const kolk_transport *transport);
 /* Takes up to `size` bytes that are there: how many; 0 at the end of the
  * stream; -EAGAIN if none are there, and then `readable` will be called;
  * or why there will be none. What came before an end or an error is given
- * first. Never waits. */
+ * first. Never waits. -EINVAL for a `size` of 0. */
 KOLK_API KOLK_MUST_CHECK int kolk_transport_try_read(kolk_transport *transport,
                                                      void *buffer, size_t size);
 
@@ -168,8 +175,9 @@ struct kolk_chunk {
  * kolk_transport_buffer_size().
  *
  * Returns 0; -EPIPE after write_eof or close; -ESHUTDOWN once the connection
- * is lost (what is written then is dropped); -ENOMEM, and then nothing of it
- * was written; -KOLK_EMISUSE. */
+ * is lost, or a write has failed (what is written then is dropped); -ENOMEM,
+ * and then nothing of it was written, unless a part has left already: then the
+ * connection is lost; -EINVAL for sizes that no memory has; -KOLK_EMISUSE. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_transport_write(kolk_transport *transport, const void *data, size_t size);
 
@@ -184,7 +192,8 @@ KOLK_API KOLK_MUST_CHECK int
 kolk_transport_write_chunk(kolk_transport *transport, kolk_chunk *chunk);
 
 /* Ends this side's stream once everything written has been sent (under TLS by
- * close_notify). Reading goes on. Returns 0; -EOPNOTSUPP where there is no
+ * close_notify). Reading goes on; a transport that only writes to a pipe has
+ * its end then. Returns 0; -EOPNOTSUPP where there is no
  * half-close; -ESHUTDOWN. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_transport_write_eof(kolk_transport *transport);
@@ -205,9 +214,9 @@ kolk_transport_set_write_limits(kolk_transport *transport, size_t high,
 KOLK_API void kolk_transport_write_limits(const kolk_transport *transport,
                                           size_t *high, size_t *low);
 
-/* How long written bytes may wait to be joined by others, in nanoseconds, for
- * each transport of `loop`; 100 us at first. 0: until the end of the callback
- * or step; negative: not at all. */
+/* How long written bytes may wait to be joined by others, in nanoseconds of the
+ * monotonic clock, for each transport of `loop`; 100 us at first. 0: until the
+ * end of the callback or step; negative: not at all. */
 KOLK_API void kolk_loop_set_write_delay(kolk_loop *loop, kolk_time delay);
 
 /* ---- files ---- */

@@ -274,5 +274,8 @@ kolk_transport_set_protocol(kolk_transport *transport, kolk_protocol *protocol)
 {
     transport->protocol = protocol;
     kolk__transport_set_mode(transport);
-    kolk__transport_reading_changed(transport);
+    if (kolk__loop_check(transport->loop, "kolk_transport_set_protocol()")
+        == 0) {
+        kolk__transport_reading_changed(transport);
+    }
 }

@@ -92,6 +92,9 @@ host_free(host_object *self)
     if (self->kind == HOST_SOCKET) {
         kolk_datagram_unref(host_datagram_of(self));
     }
+    if (self->kind == HOST_TRANSPORT) {
+        kolk_transport_unref(host_transport_of(self));
+    }
     if (self->loop != NULL) {
         host_loop_unref(self->loop);
     }

@@ -29,6 +29,7 @@ enum host_kind {
     HOST_CONNECTOR,
     HOST_SERVER,
     HOST_SOCKET,
+    HOST_TRANSPORT,
     HOST_LOOP,
 };
 
@@ -106,6 +107,15 @@ typedef struct host_socket {
     int error;               /* what it was told last */
 } host_socket;
 
+/* A connection, lent while it is open. */
+typedef struct host_transport {
+    host_object object;
+    kolk_protocol protocol;
+    kolk_transport *transport; /* a reference; NULL until it is opened */
+    size_t received;
+    int error; /* why it was lost */
+} host_transport;
+
 struct host_loop {
     host_object object;
     kolk_loop *loop; /* NULL once it is closed */
@@ -157,6 +167,7 @@ kolk_timer *host_timer_of(host_object *self);
 kolk_watch *host_watch_of(host_object *self);
 kolk_op *host_op_of(host_object *self);
 kolk_datagram *host_datagram_of(host_object *self);
+kolk_transport *host_transport_of(host_object *self);
 kolk_signal *host_signal_of(host_object *self);
 kolk_lookup *host_lookup_of(host_object *self);
 kolk_connector *host_connector_of(host_object *self);
@@ -183,6 +194,9 @@ int host_serve(host_object *server, const kolk_address *address);
 /* Opens a socket, which a datagram and an error run; it comes back as a node
  * that is dropped does. */
 int host_open(host_object *socket, const kolk_datagram_options *options);
+
+/* Opens a connection over `fd`, which data run. */
+int host_open_fd(host_object *transport, int fd);
 
 /* Takes a handle, timer, reader or signal back. All else only ends soon. */
 void host_cancel(host_object *self);

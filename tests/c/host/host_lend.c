@@ -34,7 +34,8 @@ host_ran(host_object *self)
     CHECK(host_lock_is_mine() && self->is_lent && self->loop->loop != NULL);
     host_ref(self); /* against what the function does */
     if (self->kind != HOST_READER && self->kind != HOST_SIGNAL
-        && self->kind != HOST_SERVER && self->kind != HOST_SOCKET) {
+        && self->kind != HOST_SERVER && self->kind != HOST_SOCKET
+        && self->kind != HOST_TRANSPORT) {
         host_return(self);
     }
     self->runs++;
@@ -177,6 +178,63 @@ host_object_of_datagram(const kolk_datagram *datagram)
                : NULL;
 }
 
+/* ---- connections ---- */
+
+static void
+host_transport_received(kolk_protocol *protocol, kolk_transport *transport,
+                        const void *data, size_t size)
+{
+    host_transport *self =
+        KOLK_CONTAINER_OF(protocol, host_transport, protocol);
+
+    (void)transport, (void)data;
+    self->received += size;
+    host_ran(&self->object);
+}
+
+static void
+host_transport_lost(kolk_protocol *protocol, kolk_transport *transport,
+                    int error)
+{
+    host_transport *self =
+        KOLK_CONTAINER_OF(protocol, host_transport, protocol);
+
+    (void)transport;
+    self->error = error;
+    host_dropped(&self->object);
+}
+
+static const kolk_protocol_ops host_transport_ops = {
+    .data_received = host_transport_received,
+    .connection_lost = host_transport_lost,
+};
+
+kolk_transport *
+host_transport_of(host_object *self)
+{
+    return ((host_transport *)self)->transport;
+}
+
+int
+host_open_fd(host_object *transport, int fd)
+{
+    host_transport *self = (host_transport *)transport;
+
+    return host_lend(transport,
+                     kolk_transport_open(transport->loop->loop, fd, NULL,
+                                         &self->protocol, &self->transport));
+}
+
+static host_object *
+host_object_of_transport(const kolk_transport *transport)
+{
+    kolk_protocol *protocol = kolk_transport_protocol(transport);
+
+    return protocol != NULL && protocol->ops == &host_transport_ops
+               ? &KOLK_CONTAINER_OF(protocol, host_transport, protocol)->object
+               : NULL;
+}
+
 /* ---- which object it is ---- */
 
 /* Others use the loop too, and the library itself: a node is the host's if its
@@ -208,6 +266,8 @@ host_object_of(kolk_node_kind kind, void *node)
                    : NULL;
     case KOLK_NODE_DATAGRAM:
         return host_object_of_datagram(node);
+    case KOLK_NODE_TRANSPORT:
+        return host_object_of_transport(node);
     case KOLK_NODE_OP:
         return HOST_OWN(op, op, node);
     default:
@@ -246,6 +306,9 @@ host_init_node(host_object *self)
     case HOST_SOCKET:
         ((host_socket *)self)->protocol.ops = &host_socket_ops;
         break;
+    case HOST_TRANSPORT:
+        ((host_transport *)self)->protocol.ops = &host_transport_ops;
+        break;
     case HOST_OP:
         kolk_op_init(host_op_of(self), host_op_ran, host_op_dropped);
         break;
@@ -267,6 +330,7 @@ host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
         [HOST_CONNECTOR] = sizeof(host_connector),
         [HOST_SERVER] = sizeof(host_server),
         [HOST_SOCKET] = sizeof(host_socket),
+        [HOST_TRANSPORT] = sizeof(host_transport),
     };
     host_object *self = host_alloc(kind, sizes[kind]);
 
@@ -419,6 +483,9 @@ host_cancel(host_object *self)
         return;
     case HOST_SOCKET:
         kolk_datagram_abort(host_datagram_of(self));
+        return;
+    case HOST_TRANSPORT:
+        kolk_transport_abort(host_transport_of(self));
         return;
     default:
         kolk_op_cancel(loop, host_op_of(self));
