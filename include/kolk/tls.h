@@ -95,8 +95,8 @@ struct kolk_tls_engine {
 };
 
 typedef struct kolk_tls_start {
-    kolk_time handshake_timeout; /* without progress, and a tenth of the
-                                  * longest with it; 0: 60 s */
+    kolk_time handshake_timeout; /* without progress; one that makes progress
+                                  * ends after ten of these; 0: 60 s */
     kolk_time shutdown_timeout;  /* without progress; 0: 30 s */
     size_t shutdown_limit;       /* bytes of a peer that floods, taken and
                                   * thrown away while closing; 0: 256 KiB */

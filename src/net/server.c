@@ -78,7 +78,7 @@ int
 kolk_server_port(const kolk_server *server)
 {
     kolk_address address = {.size = sizeof address.storage};
-    int fd;
+    int fd = -1;
 
     if (kolk_server_fds(server, &fd, 1) == 0) {
         return -EBADF;
