@@ -186,6 +186,7 @@ ask_all() {
     ask_sizes "$1" queue queue 1 128
     ask_sizes "$1" 'lock_free|lock_handover' lock 1
     ask_sizes "$1" 'timer_[a-z]*' timers 100000 1000000
+    ask_sizes "$1" accept accept 1 64
     ask_threads "$1" executor
     ask_threads "$1" wake
     ask_memory "$1"

@@ -26,6 +26,7 @@ struct kolk__server_socket {
     kolk_watch watch;
     int fd;         /* -1: closed */
     unsigned batch; /* how many connections are taken at the next event */
+    unsigned full;  /* batches of one in a row that were filled */
     kolk__unix_file file;
 };
 

@@ -5,9 +5,10 @@
  * A socket's watch is epoll's and level-triggered, so nothing is lost by
  * leaving connections for the next turn. At each event a batch of them is
  * taken. A batch that the queue has filled makes the next one twice as large,
- * an empty queue makes it as large as what was there. So a server that gets one
- * connection at a time makes one call for it, and not a second one to hear that
- * there are no more; and a flood leaves every turn some room for the rest.
+ * an empty queue makes it as large as what was there. A batch of one has to be
+ * filled several times in a row: so a server that gets one connection at a time
+ * makes one call for it, and only now and then a second one to hear that there
+ * are no more. A flood leaves every turn some room for the rest.
  *
  * Out of descriptors or memory, connections stay in the kernel's queue. It is
  * said once, until one was accepted again, and accepting is tried again after a
@@ -22,6 +23,7 @@
 
 enum {
     ACCEPT_BATCH_MAX = 100,
+    ACCEPT_FULL = 8, /* batches of one in a row, before they grow */
     ACCEPT_PAUSE_MS = 100,
     ACCEPT_PAUSE_MAX_MS = 1000,
 };
@@ -167,6 +169,7 @@ static void
 accept_stop(struct kolk__server_socket *self, unsigned taken, int err)
 {
     self->batch = taken > 0 ? taken : 1;
+    self->full = 0;
     if (taken == 0 && err != -EAGAIN) {
         accept_failed(self->server, err);
     }
@@ -198,7 +201,9 @@ accept_batch(struct kolk__server_socket *self)
             return;
         }
     }
-    self->batch = 2 * taken < most ? 2 * taken : most;
+    if (taken > 1 || ++self->full >= ACCEPT_FULL) {
+        self->batch = 2 * taken < most ? 2 * taken : most;
+    }
 }
 
 void

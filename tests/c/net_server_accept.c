@@ -59,9 +59,9 @@ TEST(one_connection_costs_one_call)
         hall_wait(hall, i);
         test_settle(loop);
     }
-    /* A batch that was filled makes the next one try for more, once. */
-    CHECK(door.calls - before <= 2 * 9);
+    /* Now and then it is tried whether there are more. */
     CHECK(door.calls - before >= 9);
+    CHECK(door.calls - before <= 9 + 2);
 }
 
 TEST(a_flood_leaves_each_turn_room_for_others)
@@ -96,7 +96,12 @@ TEST(a_run_that_is_broken_off_leaves_the_rest_waiting)
     hall_wait(hall, 1); /* the next batch is of more than one */
     hall->breaks = true;
     for (size_t i = 2; i <= 4; i++) {
-        CHECK_ERR(kolk_run_forever(loop), -EINTR);
+        int err = 0;
+
+        for (int turns = 0; err >= 0 && turns < 100; turns++) {
+            err = kolk_run_once(loop);
+        }
+        CHECK_ERR(err, -EINTR);
         CHECK_INT(hall->came, i);
     }
     hall->breaks = false;
