@@ -32,8 +32,10 @@ enum {
     BENCH_LOCKS = 4000000,
     BENCH_WAKES = 10000,
     BENCH_JOBS = 10000,
-    BENCH_ECHO_BUFFER = 65536, /* what an echo server reads at once */
-    BENCH_NO_ANSWER = 64,      /* exit status: this program has no answer */
+    BENCH_CHILDREN = 400,
+    BENCH_PIPE_SIZE = 64 * 1024 * 1024, /* bytes through a child */
+    BENCH_ECHO_BUFFER = 65536,          /* what an echo server reads at once */
+    BENCH_NO_ANSWER = 64, /* exit status: this program has no answer */
 };
 
 static inline int64_t

@@ -192,6 +192,7 @@ ask_all() {
     ask_memory "$1"
     ask_sizes "$1" 'connection_[a-z]*' connections 10000
     ask_sizes "$1" readline readline 64
+    ask_sizes "$1" 'process_[a-z_]*' process 1
     ask_echoes "$1"
     ask_tls_echoes "$1"
 }

@@ -87,6 +87,10 @@ KOLK_API kolk_process *kolk_process_ref(kolk_process *process);
 KOLK_API void kolk_process_unref(kolk_process *process);
 KOLK_API void *kolk_process_owner(const kolk_process *process);
 
+/* Was it made with `ops`? So a visitor knows whose the owner is. */
+KOLK_API bool kolk_process_has_ops(const kolk_process *process,
+                                   const kolk_process_ops *ops);
+
 /* Its number. To be shown; signals go by kolk_process_signal(). */
 KOLK_API pid_t kolk_process_pid(const kolk_process *process);
 

@@ -332,6 +332,12 @@ kolk_process_owner(const kolk_process *process)
     return process->owner;
 }
 
+bool
+kolk_process_has_ops(const kolk_process *process, const kolk_process_ops *ops)
+{
+    return process->ops == ops;
+}
+
 pid_t
 kolk_process_pid(const kolk_process *process)
 {

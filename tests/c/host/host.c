@@ -95,6 +95,9 @@ host_free(host_object *self)
     if (self->kind == HOST_TRANSPORT) {
         kolk_transport_unref(host_transport_of(self));
     }
+    if (self->kind == HOST_CHILD) {
+        kolk_process_unref(host_process_of(self));
+    }
     if (self->loop != NULL) {
         host_loop_unref(self->loop);
     }

@@ -30,6 +30,7 @@ enum host_kind {
     HOST_SERVER,
     HOST_SOCKET,
     HOST_TRANSPORT,
+    HOST_CHILD,
     HOST_LOOP,
 };
 
@@ -116,6 +117,12 @@ typedef struct host_transport {
     int error; /* why it was lost */
 } host_transport;
 
+/* A child process, lent while it runs. */
+typedef struct host_child {
+    host_object object;
+    kolk_process *process; /* a reference; NULL until it is spawned */
+} host_child;
+
 struct host_loop {
     host_object object;
     kolk_loop *loop; /* NULL once it is closed */
@@ -190,6 +197,10 @@ int host_work(host_object *op, kolk_work_fn *fn, void *arg);
 int host_look_up(host_object *lookup, const char *host, const char *service);
 int host_connect(host_object *connector, const char *host, const char *service);
 int host_serve(host_object *server, const kolk_address *address);
+
+/* Runs a piece of shell, whose end runs `child`. */
+int host_spawn(host_object *child, const char *text);
+kolk_process *host_process_of(host_object *child);
 
 /* Opens a socket, which a datagram and an error run; it comes back as a node
  * that is dropped does. */

@@ -35,6 +35,7 @@ collect_shown(kolk_visitor *visitor, kolk_node_kind kind, void *node)
         [KOLK_NODE_SERVER] = HOST_SERVER,
         [KOLK_NODE_DATAGRAM] = HOST_SOCKET,
         [KOLK_NODE_TRANSPORT] = HOST_TRANSPORT,
+        [KOLK_NODE_PROCESS] = HOST_CHILD,
     };
     const struct collect_walk *walk =
         KOLK_CONTAINER_OF(visitor, struct collect_walk, visitor);

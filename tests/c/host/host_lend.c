@@ -235,6 +235,43 @@ host_object_of_transport(const kolk_transport *transport)
                : NULL;
 }
 
+/* ---- children ---- */
+
+static void
+host_child_exited(kolk_process *process)
+{
+    host_ran(&((host_child *)kolk_process_owner(process))->object);
+}
+
+static void
+host_child_dropped(kolk_process *process)
+{
+    host_dropped(&((host_child *)kolk_process_owner(process))->object);
+}
+
+static const kolk_process_ops host_child_ops = {.exited = host_child_exited,
+                                                .dropped = host_child_dropped};
+
+kolk_process *
+host_process_of(host_object *child)
+{
+    return ((host_child *)child)->process;
+}
+
+int
+host_spawn(host_object *child, const char *text)
+{
+    host_child *self = (host_child *)child;
+    kolk_process_options options = {.shell = text,
+                                    .input = {KOLK_STDIO_PIPE, 0}};
+
+    host_thread.inside++; /* it may block, and lets the lock go then */
+    int err = kolk_process_spawn(child->loop->loop, &options, &host_child_ops,
+                                 self, &self->process);
+    host_thread.inside--;
+    return host_lend(child, err);
+}
+
 /* ---- which object it is ---- */
 
 /* Others use the loop too, and the library itself: a node is the host's if its
@@ -266,6 +303,10 @@ host_object_of(kolk_node_kind kind, void *node)
                    : NULL;
     case KOLK_NODE_DATAGRAM:
         return host_object_of_datagram(node);
+    case KOLK_NODE_PROCESS:
+        return kolk_process_has_ops(node, &host_child_ops)
+                   ? &((host_child *)kolk_process_owner(node))->object
+                   : NULL;
     case KOLK_NODE_TRANSPORT:
         return host_object_of_transport(node);
     case KOLK_NODE_OP:
@@ -331,6 +372,7 @@ host_new(host_loop *loop, enum host_kind kind, char name, host_fn *fn)
         [HOST_SERVER] = sizeof(host_server),
         [HOST_SOCKET] = sizeof(host_socket),
         [HOST_TRANSPORT] = sizeof(host_transport),
+        [HOST_CHILD] = sizeof(host_child),
     };
     host_object *self = host_alloc(kind, sizes[kind]);
 

@@ -107,6 +107,12 @@ TABLE_BLOCK(poll, (struct pollfd * fds, nfds_t count, int timeout),
             (fds, count, timeout), timeout != 0)
 TABLE_BLOCK(pthread_join, (pthread_t thread, void **result), (thread, result),
             true)
+TABLE_BLOCK(clone,
+            (int (*fn)(void *arg), void *stack, int flags, void *arg,
+             int *pidfd),
+            (fn, stack, flags, arg, pidfd), true)
+TABLE_BLOCK(waitid, (idtype_t type, id_t id, siginfo_t *out, int options),
+            (type, id, out, options), (options & WNOHANG) == 0)
 
 #ifdef KOLK_HAVE_URING
 TABLE_BLOCK(io_uring_submit_and_wait, (struct io_uring * ring, unsigned count),
@@ -153,8 +159,14 @@ TABLE_CALL(int, timerfd_settime,
 TABLE_CALL(ssize_t, read, (int fd, void *buf, size_t size), (fd, buf, size))
 TABLE_CALL(ssize_t, write, (int fd, const void *buf, size_t size),
            (fd, buf, size))
-TABLE_CALL(ssize_t, recv, (int fd, void *buf, size_t size, int flags),
-           (fd, buf, size, flags))
+/* The one that blocks is that of a parent whose child has memory of its own. */
+static ssize_t
+table_recv(int fd, void *buf, size_t size, int flags)
+{
+    table_note("recv", (flags & MSG_DONTWAIT) == 0);
+    return table.recv(fd, buf, size, flags);
+}
+
 TABLE_CALL(ssize_t, send, (int fd, const void *buf, size_t size, int flags),
            (fd, buf, size, flags))
 TABLE_CALL(ssize_t, recvfrom,
@@ -181,6 +193,7 @@ host_table_init(void)
     TABLE_PUT(realloc), TABLE_PUT(free), TABLE_PUT(mmap), TABLE_PUT(munmap);
     TABLE_PUT(epoll_ctl), TABLE_PUT(timerfd_create);
     TABLE_PUT(timerfd_settime), TABLE_PUT(read), TABLE_PUT(write);
+    TABLE_PUT(clone), TABLE_PUT(waitid);
     TABLE_PUT(recv), TABLE_PUT(send), TABLE_PUT(close);
     TABLE_PUT(recvfrom), TABLE_PUT(sendto);
 #ifdef KOLK_HAVE_URING
