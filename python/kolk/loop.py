@@ -14,6 +14,8 @@ import weakref
 from asyncio import base_events, coroutines, events, futures, tasks
 
 from kolk import _kolk
+from kolk.children import ChildrenMixin
+from kolk.connections import ConnectionsMixin
 from kolk.executor import ExecutorMixin
 from kolk.reports import ReportsMixin
 from kolk.signals import SignalsMixin
@@ -40,7 +42,8 @@ def _stop_when_done(future):
 
 
 class Loop(_kolk.LoopBase, ReportsMixin, ExecutorMixin, SignalsMixin,
-           SocketsMixin, asyncio.AbstractEventLoop):
+           SocketsMixin, ConnectionsMixin, ChildrenMixin,
+           asyncio.AbstractEventLoop):
     """An asyncio event loop on libkolk.
 
     backend -- "epoll" or "io_uring"; by default what the environment variable
@@ -55,6 +58,7 @@ class Loop(_kolk.LoopBase, ReportsMixin, ExecutorMixin, SignalsMixin,
         self._init_reports()
         self._init_executor()
         self._init_signals()
+        self._init_connections()
         self._asyncgens = weakref.WeakSet()
         self._asyncgens_shutdown_called = False
         self._old_agen_hooks = None

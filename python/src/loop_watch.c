@@ -187,11 +187,11 @@ static const char *const watch_names[] = {"fd", "callback", NULL};
 /* A handle for (fd, callback, *args), which is watched for from now on. */
 static PyObject *
 loop_watch_add(LoopObject *loop, bool is_writer, const char *method,
-               PyObject *const *args, Py_ssize_t nargs)
+               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ArgsCall call;
 
-    if (args_split(loop->state, method, watch_names, 2, args, nargs, NULL,
+    if (args_split(loop->state, method, watch_names, 2, args, nargs, kwnames,
                    &call)
             < 0
         || loop_check_open(loop) < 0) {
@@ -203,7 +203,7 @@ loop_watch_add(LoopObject *loop, bool is_writer, const char *method,
         return NULL;
     }
     HandleObject *handle = handle_new(loop, HANDLE_SOON, call.first[1],
-                                      call.args, call.nargs, NULL);
+                                      call.args, call.nargs, call.context);
     if (handle == NULL) {
         return NULL;
     }
@@ -252,18 +252,20 @@ PyDoc_STRVAR(loop_add_reader_doc,
 static PyObject *
 loop_add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    return loop_none(
-        loop_watch_add((LoopObject *)op, false, "add_reader", args, nargs));
+    return loop_none(loop_watch_add((LoopObject *)op, false, "add_reader", args,
+                                    nargs, NULL));
 }
 
 PyDoc_STRVAR(loop__add_reader_doc,
-             "_add_reader($self, fd, callback, /, *args)\n--\n\n"
+             "_add_reader($self, fd, callback, /, *args, context=None)\n--\n\n"
              "The same; return the Handle.");
 
 static PyObject *
-loop__add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+loop__add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
 {
-    return loop_watch_add((LoopObject *)op, false, "_add_reader", args, nargs);
+    return loop_watch_add((LoopObject *)op, false, "_add_reader", args, nargs,
+                          kwnames);
 }
 
 PyDoc_STRVAR(loop_set_background_doc,
@@ -304,18 +306,20 @@ PyDoc_STRVAR(loop_add_writer_doc,
 static PyObject *
 loop_add_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    return loop_none(
-        loop_watch_add((LoopObject *)op, true, "add_writer", args, nargs));
+    return loop_none(loop_watch_add((LoopObject *)op, true, "add_writer", args,
+                                    nargs, NULL));
 }
 
 PyDoc_STRVAR(loop__add_writer_doc,
-             "_add_writer($self, fd, callback, /, *args)\n--\n\n"
+             "_add_writer($self, fd, callback, /, *args, context=None)\n--\n\n"
              "The same; return the Handle.");
 
 static PyObject *
-loop__add_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+loop__add_writer(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
 {
-    return loop_watch_add((LoopObject *)op, true, "_add_writer", args, nargs);
+    return loop_watch_add((LoopObject *)op, true, "_add_writer", args, nargs,
+                          kwnames);
 }
 
 PyDoc_STRVAR(loop_remove_reader_doc,
@@ -345,9 +349,9 @@ PyMethodDef loop_watch_methods[] = {
      loop_add_writer_doc},
     {"remove_reader", loop_remove_reader, METH_O, loop_remove_reader_doc},
     {"remove_writer", loop_remove_writer, METH_O, loop_remove_writer_doc},
-    {"_add_reader", ARGS_METHOD(loop__add_reader), METH_FASTCALL,
+    {"_add_reader", ARGS_METHOD(loop__add_reader), ARGS_FLAGS,
      loop__add_reader_doc},
-    {"_add_writer", ARGS_METHOD(loop__add_writer), METH_FASTCALL,
+    {"_add_writer", ARGS_METHOD(loop__add_writer), ARGS_FLAGS,
      loop__add_writer_doc},
     {"_remove_reader", loop_remove_reader, METH_O, loop_remove_reader_doc},
     {"_remove_writer", loop_remove_writer, METH_O, loop_remove_writer_doc},

@@ -28,6 +28,7 @@ VERSION = "%d.%d" % sys.version_info[:2]
 # Module, and the ways in which it is run.
 MODULES = {
     "test_base_events": ["loop"],
+    "test_buffered_proto": ["loop"],
     "test_context": ["loop"],
     "test_eager_task_factory": ["loop"],
     "test_events": ["loop"],
@@ -39,8 +40,14 @@ MODULES = {
     "test_pep492": ["loop", "time"],
     "test_queues": ["loop"],
     "test_runners": ["loop"],
+    "test_sendfile": ["loop"],
+    "test_server": ["loop"],
     "test_sock_lowlevel": ["loop"],
+    "test_ssl": ["loop"],
+    "test_sslproto": ["loop"],
     "test_staggered": ["loop"],
+    "test_streams": ["loop"],
+    "test_subprocess": ["loop"],
     "test_taskgroups": ["loop"],
     "test_tasks": ["loop", "time"],
     "test_threads": ["loop"],

@@ -1,0 +1,139 @@
+"""Connections and servers: what happens once per connection, in Python.
+
+asyncio makes them in methods of its own loops that ask nothing of the loop
+but the interface: they resolve names, try addresses in turn, bind sockets,
+and check arguments. Those methods are taken as they are, so that signatures,
+messages and order are those of the running version. Here is what they stand
+on: which transports are made, and how connections are taken.
+"""
+
+import errno
+import os
+import weakref
+from asyncio import (base_events, constants, selector_events, trsock,
+                     unix_events)
+from asyncio.log import logger
+
+# What out of descriptors or memory accept() says.
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
+                        errno.ENOMEM))
+
+_BORROWED = {
+    base_events.BaseEventLoop: (
+        "_connect_sock", "_create_connection_transport",
+        "_create_server_getaddrinfo", "_ensure_resolved", "_log_subprocess",
+        "_sendfile_fallback", "connect_accepted_socket", "connect_read_pipe",
+        "connect_write_pipe", "create_connection", "create_datagram_endpoint",
+        "create_server", "sendfile", "start_tls", "subprocess_exec",
+        "subprocess_shell"),
+    selector_events.BaseSelectorEventLoop: (
+        "_accept_connection2", "_ensure_fd_no_transport",
+        "_make_datagram_transport", "_make_socket_transport",
+        "_make_ssl_transport", "_sendfile_native"),
+    unix_events._UnixSelectorEventLoop: (
+        "_make_read_pipe_transport", "_make_write_pipe_transport",
+        "create_unix_connection", "create_unix_server"),
+}
+
+
+def _borrow(cls):
+    """Puts asyncio's functions into `cls`, where it has none of its own."""
+    for owner, names in _BORROWED.items():
+        for name in names:
+            if name not in vars(cls):
+                setattr(cls, name, getattr(owner, name))
+    return cls
+
+
+@_borrow
+class ConnectionsMixin:
+    __slots__ = ()
+
+    def _init_connections(self):
+        self._unix_server_sockets = {}
+        self._transports = weakref.WeakValueDictionary()
+        self._exhausted = set()  # sockets that wait for descriptors
+
+    # ---- servers ----
+
+    def _start_serving(self, protocol_factory, sock, *how, **keywords):
+        """Take connections of `sock`, which listens."""
+        how = [protocol_factory, sock, *how, *keywords.values()]
+        self._add_reader(sock.fileno(), self._accept_connection, *how)
+
+    def _accept_connection(self, protocol_factory, sock, sslcontext=None,
+                           server=None, backlog=100, *times_and_context):
+        """`sock` is readable: takes the connections that wait."""
+        for _ in range(backlog + 1):
+            try:
+                connection, address = sock.accept()
+            except ConnectionAbortedError:
+                continue
+            except (BlockingIOError, InterruptedError):
+                self._exhausted.discard(sock)
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._pause_serving(error, protocol_factory, sock, sslcontext,
+                                    server, backlog, *times_and_context)
+                return
+            if self._debug:
+                logger.debug("%r got a new connection from %r: %r",
+                             server, address, connection)
+            connection.setblocking(False)
+            self._accepted(protocol_factory, connection, address, sslcontext,
+                           server, *times_and_context)
+
+    def _accepted(self, protocol_factory, connection, address, sslcontext,
+                  server, *times_and_context):
+        keywords = {}
+        if len(times_and_context) > 2:
+            # A context for each connection, which all its callbacks share.
+            context = times_and_context[2]
+            times_and_context = times_and_context[:2]
+            if context is not None:
+                keywords["context"] = context.copy()
+        accept = self._accept_connection2(
+            protocol_factory, connection, {"peername": address}, sslcontext,
+            server, *times_and_context, **keywords)
+        self.create_task(accept, **keywords)
+
+    def _pause_serving(self, error, protocol_factory, sock, *how):
+        """Leaves clients in the kernel's queue while there are no
+        descriptors; it is said once until there are some again."""
+        if sock not in self._exhausted:
+            self._exhausted.add(sock)
+            self.call_exception_handler({
+                "message": "socket.accept() out of system resource",
+                "exception": error,
+                "socket": trsock.TransportSocket(sock),
+            })
+        self._remove_reader(sock.fileno())
+        self.call_later(constants.ACCEPT_RETRY_DELAY, self._resume_serving,
+                        protocol_factory, sock, *how)
+
+    def _resume_serving(self, protocol_factory, sock, *how):
+        if sock.fileno() >= 0:  # not closed meanwhile
+            self._start_serving(protocol_factory, sock, *how)
+
+    def _stop_serving(self, sock):
+        self._exhausted.discard(sock)
+        inode = self._unix_server_sockets.pop(sock, None)
+        path = sock.getsockname() if inode is not None else None
+        self._remove_reader(sock.fileno())
+        sock.close()
+        if path is not None:
+            _remove_path(path, inode)
+
+
+def _remove_path(path, inode):
+    """Removes a Unix socket's file unless another has taken its place."""
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        logger.error("Unable to clean up listening UNIX socket "
+                     "%r: %r", path, error)
