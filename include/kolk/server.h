@@ -126,7 +126,8 @@ typedef struct kolk_serve_options {
 /* Serves on `host` (NULL: every interface) and `service` ("0": a free port),
  * each connection by `fn(stream, arg)`. `options` may be NULL. Called in a
  * task, which may wait for the lookup; the server belongs to the loop, and the
- * tasks of connections are nobody's children: see kolk_server_join(). */
+ * tasks of connections are nobody's children: see kolk_server_join(). They
+ * inherit a snapshot of the caller's context (kolk/context.h). */
 KOLK_API KOLK_MUST_CHECK int kolk_serve(const char *host, const char *service,
                                         const kolk_serve_options *options,
                                         kolk_serve_fn *fn, void *arg,
@@ -137,6 +138,8 @@ KOLK_API KOLK_MUST_CHECK int kolk_serve_unix(const char *path, size_t size,
                                              const kolk_serve_options *options,
                                              kolk_serve_fn *fn, void *arg,
                                              kolk_server **out);
+
+/* The rest is for servers of kolk_serve(); another is -KOLK_EMISUSE. */
 
 /* Waits until the current task is cancelled or the server is closed, then
  * closes it, and waits for its connections, as kolk_server_join() does.

@@ -23,9 +23,10 @@ struct serve {
     kolk_serve_options options;
     kolk_serve_fn *fn;
     void *arg;
-    kolk_link connections; /* tasks that have begun */
-    bool is_closed;        /* and no connection is left */
-    bool is_ending;        /* whoever has not begun ends at once */
+    struct kolk__context *context; /* of whoever began it */
+    kolk_link connections;         /* tasks that have begun */
+    bool is_closed;                /* and no connection is left */
+    bool is_ending;                /* whoever has not begun ends at once */
     kolk_waiters joiners;
 };
 
@@ -91,6 +92,16 @@ connection_serve(const struct serve *serve, kolk_stream *stream)
     return serve->fn(stream, serve->arg);
 }
 
+/* Gives `coro`, which the loop has spawned, the values of whoever serves. */
+static void
+connection_inherit(const struct serve *serve, kolk__coro *coro)
+{
+    struct kolk__context *context = coro->context;
+
+    coro->context = kolk__context_ref(serve->context);
+    kolk__context_unref(context);
+}
+
 /* The body of a connection's task. */
 static int
 connection_run(void *arg)
@@ -99,6 +110,7 @@ connection_run(void *arg)
     kolk_server *server = self->server;
     struct serve *serve = serve_of(server);
 
+    connection_inherit(serve, kolk__current_coro());
     self->task = kolk_current_task();
     kolk__ring_push(&serve->connections, &self->link);
     int result = connection_serve(serve, self->stream);
@@ -176,6 +188,7 @@ serve_fini(kolk_server *server)
 {
     struct serve *serve = serve_of(server);
 
+    kolk__context_unref(serve->context);
     kolk_tls_context_unref(serve->options.tls);
     kolk__sys.free(serve);
 }
@@ -208,6 +221,7 @@ serve_new(const kolk_serve_options *options, kolk_serve_fn *fn, void *arg,
     if (serve->options.tls != NULL) {
         (void)kolk_tls_context_ref(serve->options.tls);
     }
+    serve->context = kolk__context_ref(coro->context);
     (*out)->fini = serve_fini;
     return 0;
 }

@@ -2,81 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "peer.h"
 #include "reports.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-/* A server, and what its handlers have seen. */
-static struct {
-    kolk_server *server;
-    int begun, ended;
-    int last; /* what the last handler's reading came to */
-} hall;
-
-/* Gives the server up at the end of the test, wherever that is. */
-static void
-hall_leave(void *unused)
-{
-    (void)unused;
-    kolk_server_unref(hall.server);
-}
-
-/* A socket that is connected to the server. */
-static int
-hall_enter(void)
-{
-    kolk_address address;
-    int fds[1];
-
-    CHECK_INT(kolk_server_fds(hall.server, fds, 1), 1);
-    address.size = sizeof address.storage;
-    CHECK_INT(
-        getsockname(fds[0], (struct sockaddr *)&address.storage, &address.size),
-        0);
-    return peer_connect(&address);
-}
-
-static int
-echo_serve(kolk_stream *stream, void *arg)
-{
-    char block[64];
-    int n;
-
-    hall.begun++;
-    while ((n = kolk_stream_read(stream, block, sizeof block)) > 0) {
-        n = kolk_stream_write(stream, block, (size_t)n);
-        if (n < 0) {
-            break;
-        }
-    }
-    hall.ended++;
-    hall.last = n;
-    return arg != NULL ? *(int *)arg : n;
-}
-
-/* Serves on a free port of this machine; false after a failed check. */
-static bool
-hall_open(const kolk_serve_options *options, kolk_serve_fn *fn, void *arg)
-{
-    int err = kolk_serve("127.0.0.1", "0", options, fn, arg, &hall.server);
-
-    if (err == 0) {
-        test_later(hall_leave, NULL);
-    }
-    return CHECK_OK(err);
-}
-
-/* Lets `count` turns pass. */
-static void
-turns(int count)
-{
-    while (count-- > 0 && kolk_checkpoint() == 0) {
-    }
-}
+#include "serving.h"
 
 static int
 tell_and_close(void *unused)
@@ -205,6 +132,39 @@ lingering_main(void *unused)
 TEST(the_limit_is_for_tasks_whose_connection_is_lost_as_well)
 {
     tasks_run_real(lingering_main, NULL);
+}
+
+static int
+values_serve(kolk_stream *stream, void *arg)
+{
+    (void)stream;
+    hall.begun++;
+    hall.seen = kolk_var_get(arg);
+    return 0;
+}
+
+static int
+values_main(void *arg)
+{
+    static char mine[] = "mine", later[] = "later";
+    const kolk_var *var = arg;
+
+    CHECK_OK(kolk_var_set(var, mine, NULL));
+    if (!hall_open(NULL, values_serve, arg)) {
+        return 0;
+    }
+    CHECK_OK(kolk_var_set(var, later, NULL));
+    CHECK_INT(peer_count_to_end(hall_enter()), 0);
+    CHECK_INT(hall.begun, 1);
+    CHECK_PTR(hall.seen, mine);
+    return 0;
+}
+
+TEST(tasks_have_the_values_of_whoever_began_to_serve)
+{
+    static kolk_var var = {.name = "var"};
+
+    tasks_run_real(values_main, &var);
 }
 
 /* ---- ends ---- */
