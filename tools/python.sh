@@ -20,7 +20,7 @@ build=$PWD/build/python
 # "VERSION PATH" of each interpreter, the first one found of each version.
 list_pythons() {
     local python
-    for python in ${PYTHONS:-} $(compgen -c python3. | sort -u) \
+    for python in ${PYTHONS:-} $(compgen -c python3. | grep -xE 'python3\.[0-9]+d?' | sort -u) \
         ~/.pyenv/versions/*/bin/python; do
         python=$(command -v "$python") || continue
         "$python" -c '
