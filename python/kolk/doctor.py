@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 
-from kolk import __version__
+from kolk import __version__, layout
 
 # Packages that change asyncio's loop when they are asked to.
 _OTHERS = ("uvloop", "rloop", "winloop", "nest_asyncio")
@@ -20,6 +20,8 @@ def findings():
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         name, why = runner.get_loop().backend
     yield "backend", f"{name} ({why}); KOLK_BACKEND {asked}"
+    yield "tasks", (f"asyncio's: {layout.reason}" if layout.reason
+                    else "kolk's, in C")
     yield "asyncio.new_event_loop", _kind_of_new_loop()
     for name in _OTHERS:
         if name in sys.modules:

@@ -32,7 +32,7 @@ def _is_debug_mode():
         and bool(os.environ.get("PYTHONASYNCIODEBUG")))
 
 
-def _stop_when_done(future):
+def _run_until_complete_cb(future):
     """Ends the run that waits for `future`."""
     if not future.cancelled():
         error = future.exception()
@@ -177,7 +177,7 @@ class Loop(_kolk.LoopBase, ReportsMixin, ExecutorMixin, SignalsMixin,
         if is_new:
             # It is this method that says so if the task did not end.
             future._log_destroy_pending = False
-        future.add_done_callback(_stop_when_done)
+        future.add_done_callback(_run_until_complete_cb)
         try:
             self.run_forever()
         except:
@@ -185,7 +185,7 @@ class Loop(_kolk.LoopBase, ReportsMixin, ExecutorMixin, SignalsMixin,
                 future.exception()  # it is raised here, so it is retrieved
             raise
         finally:
-            future.remove_done_callback(_stop_when_done)
+            future.remove_done_callback(_run_until_complete_cb)
         if not future.done():
             raise RuntimeError("Event loop stopped before Future completed.")
         return future.result()

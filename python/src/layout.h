@@ -5,7 +5,7 @@
  * Ours are subclasses of theirs, and whatever a field of theirs can hold lives
  * in that field and nowhere else. So their methods, asyncio's functions and
  * debuggers see our objects as they are. The layout is no interface of
- * CPython's: layout_verify() drives stock objects at import, and if a single
+ * CPython's: at import stock objects are driven and looked at, and if a single
  * byte is not where it is expected, loops make stock futures and tasks.
  */
 #pragma once
@@ -79,6 +79,5 @@ typedef struct LayoutTask {
     LAYOUT_TASK
 } LayoutTask;
 
-/* Is the layout of the running interpreter ours? Returns 1; 0, and in `*why` a
- * static text that says what is not; or -1 with an exception set. */
-int layout_verify(const ModuleState *state, const char **why);
+/* What kolk/layout.py asks and says: layout.c. */
+extern PyMethodDef layout_functions[];

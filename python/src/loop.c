@@ -148,11 +148,13 @@ static void
 loop_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
+    PyObject *module = ((LoopObject *)op)->module;
 
     PyObject_GC_UnTrack(op);
     (void)loop_clear(op);
     type->tp_free(op);
     Py_DECREF(type);
+    Py_DECREF(module);
 }
 
 PyDoc_STRVAR(loop_close_doc, "_close($self, /)\n--\n\n"
@@ -266,6 +268,7 @@ loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
         return NULL;
     }
     self->state = state;
+    self->module = Py_NewRef(state->module);
     if (loop_find_overrides(self) < 0) {
         Py_DECREF(self);
         return NULL;
@@ -302,7 +305,7 @@ loop_open_method(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 
 /* ---- attributes ---- */
 
-static int
+int
 loop_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
     if (PyObject_GenericSetAttr(op, name, value) < 0) {

@@ -23,8 +23,10 @@ enum {
 typedef struct LoopWatch LoopWatch;
 
 struct LoopObject {
-    PyObject_HEAD ModuleState *state; /* borrowed: the type keeps it */
-    kolk_loop *loop;                  /* NULL once closed */
+    PyObject_HEAD ModuleState *state; /* the module's */
+    PyObject *module;  /* strong, and not shown to the collector, so that the
+                          module goes after its loops and what is theirs */
+    kolk_loop *loop;   /* NULL once closed */
     kolk_loop *lender; /* the same, until the last node has been given back */
     kolk_inbox *inbox; /* a reference */
 
@@ -56,6 +58,25 @@ static inline bool
 loop_check(const ModuleState *state, PyObject *op)
 {
     return PyObject_TypeCheck(op, (PyTypeObject *)state->loop_type);
+}
+
+/* The object as a loop of ours, borrowed, or NULL. Knows them by a slot that
+ * all subclasses inherit; one with a __setattr__ of its own is not known, and
+ * gets what asyncio's loops get. */
+int loop_setattro(PyObject *op, PyObject *name, PyObject *value);
+static inline LoopObject *
+loop_of(PyObject *op)
+{
+    return Py_TYPE(op)->tp_setattro == loop_setattro ? (LoopObject *)op : NULL;
+}
+
+/* Does `self` run tasks by their own nodes? If call_soon() is the program's,
+ * or a hook orders the handles, tasks have to be handles, too. */
+static inline bool
+loop_is_plain(const LoopObject *self)
+{
+    return (self->overridden & LOOP_OVERRIDES_CALL_SOON) == 0
+           && self->hooked == NULL;
 }
 
 /* 0, or -1 and RuntimeError if the loop is closed. */

@@ -11,6 +11,7 @@
 #include "convert.h"
 #include "errors.h"
 #include "loop.h"
+#include "task.h" /* futures have tasks among their callbacks */
 
 #include <errno.h>
 
@@ -89,6 +90,17 @@ loop_schedule(LoopObject *self, HandleKind kind, PyObject *callback,
     return (HandleObject *)Py_NewRef((PyObject *)handle);
 }
 
+/* asyncio's code has found a task of ours in a future's first callback. */
+static bool
+loop_wake_task(PyObject *task, PyObject *future)
+{
+    if (!task_wake((TaskObject *)task, future)) {
+        return false;
+    }
+    Py_INCREF(task); /* the queue's */
+    return true;
+}
+
 PyDoc_STRVAR(loop_call_soon_doc,
              "call_soon($self, callback, /, *args, context=None)\n--\n\n"
              "Call callback(*args) in the next turn; return a Handle.");
@@ -105,6 +117,11 @@ loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             < 0
         || loop_check_open(self) < 0) {
         return NULL;
+    }
+    if (KOLK_UNLIKELY((PyObject *)Py_TYPE(call.first[0])
+                      == self->state->task_type)
+        && call.nargs == 1 && loop_wake_task(call.first[0], call.args[0])) {
+        Py_RETURN_NONE;
     }
     if (KOLK_UNLIKELY(self->debug)
         && loop_check_debug(self, call.first[0], "call_soon", false) < 0) {

@@ -191,6 +191,8 @@ module_exec(PyObject *module)
     state->module = module;
     if (module_intern_names(state) < 0 || module_import_all(state) < 0
         || module_find_signature(state) < 0 || module_add_version(module) < 0
+        || PyModule_AddFunctions(module, layout_functions) < 0
+        || PyModule_AddFunctions(module, registry_functions) < 0
         || handle_types_add(module, state) < 0
         || loop_type_add(module, state) < 0) {
         return -1;
@@ -232,7 +234,7 @@ module_clear(PyObject *module)
         module_free_pool(&state->handles[i]);
     }
     module_free_pool(&state->futures);
-    module_free_pool(&state->tasks_free);
+    module_free_pool(&state->task_pool);
 #define MODULE_CLEAR(name) Py_CLEAR(state->name);
     STATE_OBJECTS(MODULE_CLEAR)
 #undef MODULE_CLEAR

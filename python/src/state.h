@@ -109,26 +109,26 @@ typedef struct ModuleState {
 #undef STATE_FIELD
 
     /* Is the layout of asyncio.Future and Task the one we know? If not, loops
-     * make stock ones. `why_stock` says what differs; static. */
+     * make stock ones. */
     bool has_tasks;
-    const char *why_stock;
-    bool uses_internals;        /* KOLK_INTERNALS=0 says no */
     bool create_task_takes_any; /* create_task(coro, **kwargs) */
-    /* A recycled object may have the collector's "finalised" bit reset. */
-    bool can_reset_finalized;
 
     PyObject *module;    /* borrowed: this one */
     uint64_t task_count; /* names of tasks: Task-1, Task-2... */
     /* Tasks of ours that are not done, before 3.14: task_registry.c. */
     TaskObject *tasks;
     bool tasks_are_shown; /* asyncio.all_tasks() looks at `tasks` */
+    /* From 3.14: a task that is in the list of asyncio's of the thread that
+     * has this number, or NULL. */
+    TaskObject *anchor;
+    uint64_t anchor_thread;
 
     /* Memory of handles, futures and tasks that are gone, linked by their
      * first word after the head. */
     struct StatePool {
         PyObject *head;
         unsigned count;
-    } handles[3], futures, tasks_free;
+    } handles[3], futures, task_pool;
 } ModuleState;
 
 typedef struct StatePool StatePool;
