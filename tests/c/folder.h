@@ -42,7 +42,7 @@ folder_each(void (*fn)(const char *name))
 static inline const char *
 folder_path(const char *name)
 {
-    static char paths[4][96];
+    static char paths[4][sizeof folder_name + 256];
     static unsigned next;
     char *path = paths[next++ % 4];
 
