@@ -427,12 +427,20 @@ kolk__stack_is_kept(const kolk__stacks *stacks, size_t size)
     return size == 0 || stack_size_of(stacks, size) == stacks->size;
 }
 
-void
-kolk__stacks_trim(kolk__stacks *stacks)
+static __attribute__((noinline)) void
+stacks_chill_some(kolk__stacks *stacks)
 {
     for (int i = 0;
          i < KOLK__STACKS_TRIM && stacks->free_count > KOLK__STACKS_KEPT; i++) {
         stack_chill(stacks, stack_pop(stacks));
+    }
+}
+
+void
+kolk__stacks_trim(kolk__stacks *stacks)
+{
+    if (stacks->free_count > KOLK__STACKS_KEPT) {
+        stacks_chill_some(stacks);
     }
 }
 

@@ -37,12 +37,6 @@ struct kolk__listener {
 struct kolk__descriptor {
     kolk__listener *listener; /* the owner, or NULL */
 
-    /* who waits; the first of a direction is in the kernel's hands */
-    kolk_link readers, writers;
-    kolk_link polls;
-    kolk_link files; /* operations that do not wait for readiness */
-    kolk_link watches;
-
     /* the registration with epoll */
     uint32_t mask;       /* what is asked for; 0: not registered */
     uint32_t generation; /* events of an earlier one are not ours */
@@ -54,6 +48,12 @@ struct kolk__descriptor {
     uint8_t stream;
 
     bool no_ring; /* the ring cannot wait for it */
+
+    /* who waits; the first of a direction is in the kernel's hands */
+    kolk_link readers, writers;
+    kolk_link polls;
+    kolk_link files; /* operations that do not wait for readiness */
+    kolk_link watches;
 
     /* debug mode: which file was registered */
     dev_t device;

@@ -106,6 +106,7 @@ struct kolk_loop {
     uint32_t end;  /* the last turn that the innermost run may run now */
     uint32_t attention;
     bool looks_ahead; /* the task layer's: task/ahead.h */
+    bool guest_idle;  /* a guest between two turns: each push is announced */
 
     /* tasks: the task layer's */
     struct kolk__coro *current; /* runs now, or NULL */
@@ -149,7 +150,6 @@ struct kolk_loop {
     kolk_pool *pool;   /* NULL until it is used */
     unsigned pool_threads;
     struct kolk__guest *guest; /* NULL unless kolk_loop_fileno() was asked */
-    bool guest_idle; /* a guest between two turns: each push is announced */
 
     /* what the user set */
     kolk_hooks *hooks;
@@ -191,7 +191,8 @@ kolk__call_link(kolk_link *ring, kolk_call *call)
     kolk__ring_push(ring, &call->link);
 }
 
-/* As kolk__ready_push(), from inside a turn: no guest waits to hear of it. */
+/* As kolk__ready_push(), from inside a turn: no guest waits to hear of it; or
+ * it is told by the caller. */
 static inline void
 kolk__ready_push_inside(kolk_loop *loop, kolk_call *call)
 {
@@ -248,13 +249,20 @@ kolk__ready_shift(kolk_loop *loop, kolk_call *call)
     __atomic_store_n(&call->state, KOLK__CALL_IDLE, __ATOMIC_RELAXED);
 }
 
-/* Queues `call`, which is linked in another ring. */
+/* As kolk__ready_move(), from inside a turn. */
 static inline void
-kolk__ready_move(kolk_loop *loop, kolk_call *call)
+kolk__ready_move_inside(kolk_loop *loop, kolk_call *call)
 {
     kolk__ring_unlink(&call->link);
     call->turn = loop->turn + 1;
     kolk__ring_push(&loop->ready, &call->link);
+}
+
+/* Queues `call`, which is linked in another ring. */
+static inline void
+kolk__ready_move(kolk_loop *loop, kolk_call *call)
+{
+    kolk__ready_move_inside(loop, call);
     if (KOLK_UNLIKELY(loop->guest_idle)) {
         kolk__guest_update(loop);
     }
@@ -272,11 +280,8 @@ int kolk__loop_check_slow(kolk_loop *loop, const char *what);
 static inline int
 kolk__loop_check(kolk_loop *loop, const char *what)
 {
-    const void *thread = __atomic_load_n(&loop->thread, __ATOMIC_RELAXED);
-
-    if (KOLK_LIKELY(thread == &kolk__this_thread
-                    && loop->generation == kolk__generation)) {
-        return 0; /* it runs, here, so it is not closed */
+    if (KOLK_LIKELY(kolk__this_thread.loop == loop)) {
+        return 0; /* it runs, here, so it is not closed, nor of a parent's */
     }
     return kolk__loop_check_slow(loop, what);
 }

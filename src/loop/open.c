@@ -213,8 +213,9 @@ kolk__loop_check_slow(kolk_loop *loop, const char *what)
     if (loop->closed) {
         return -ESHUTDOWN;
     }
-    if (kolk_loop_is_running(loop)) {
-        return kolk__misuse(loop, what); /* by another thread */
+    const void *thread = __atomic_load_n(&loop->thread, __ATOMIC_RELAXED);
+    if (thread != NULL && thread != &kolk__this_thread) {
+        return kolk__misuse(loop, what);
     }
     return 0;
 }

@@ -15,16 +15,29 @@
 /* Has epoll_pwait2(2) been refused? For all loops; only ever set. */
 static bool epoll_is_coarse;
 
-static int
-epoll_call(kolk_loop *loop, int timeout)
+static inline int
+epoll_call_bare(kolk__poller *poller, int timeout)
 {
-    kolk__poller *poller = loop->poller;
-    kolk_hooks *hooks = timeout != 0 ? kolk__block_begin(loop) : NULL;
-    int count = kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
-                                     KOLK__POLLER_EVENTS, timeout);
+    return kolk__sys.epoll_wait(poller->epoll_fd, poller->events,
+                                KOLK__POLLER_EVENTS, timeout);
+}
+
+static __attribute__((noinline)) int
+epoll_call_hooked(kolk_loop *loop, int timeout)
+{
+    kolk_hooks *hooks = kolk__block_begin(loop);
+    int count = epoll_call_bare(loop->poller, timeout);
 
     kolk__block_end(hooks);
     return count;
+}
+
+static inline int
+epoll_call(kolk_loop *loop, int timeout)
+{
+    return KOLK_UNLIKELY(loop->hooks != NULL) && timeout != 0
+               ? epoll_call_hooked(loop, timeout)
+               : epoll_call_bare(loop->poller, timeout);
 }
 
 /* Sleeps for less than a millisecond by the timerfd. Without one, sleeping too
@@ -61,14 +74,10 @@ epoll_wait_coarse(kolk_loop *loop, kolk_time delay)
 {
     const kolk_time longest = KOLK_MS(INT32_MAX);
 
-    if (delay > 0 && delay < KOLK_MS(1)) {
-        return epoll_wait_timer(loop, delay);
-    }
-    int timeout = -1;
-    if (delay != KOLK_NEVER) {
-        timeout = (int)((delay < longest ? delay : longest) / KOLK_MS(1));
-    }
-    return epoll_call(loop, timeout);
+    return delay < KOLK_MS(1)
+               ? epoll_wait_timer(loop, delay)
+               : epoll_call(loop, (int)((delay < longest ? delay : longest)
+                                        / KOLK_MS(1)));
 }
 
 static int
@@ -90,13 +99,21 @@ epoll_wait_fine(kolk_loop *loop, kolk_time delay)
     return count;
 }
 
+/* Sleeps until something has come or `delay` is over. */
+static __attribute__((noinline)) int
+epoll_wait_while(kolk_loop *loop, kolk_time delay)
+{
+    return __atomic_load_n(&epoll_is_coarse, __ATOMIC_RELAXED)
+               ? epoll_wait_coarse(loop, delay)
+               : epoll_wait_fine(loop, delay);
+}
+
 int
 kolk__epoll_wait(kolk_loop *loop, kolk_time delay)
 {
-    bool is_coarse = delay == 0 || delay == KOLK_NEVER
-                     || __atomic_load_n(&epoll_is_coarse, __ATOMIC_RELAXED);
-    int count = is_coarse ? epoll_wait_coarse(loop, delay)
-                          : epoll_wait_fine(loop, delay);
+    int count = delay == 0            ? epoll_call(loop, 0)
+                : delay == KOLK_NEVER ? epoll_call(loop, -1)
+                                      : epoll_wait_while(loop, delay);
 
     if (KOLK_UNLIKELY(count < 0)) {
         return errno == EINTR ? 0 : -errno;
@@ -131,12 +148,11 @@ kolk__epoll_dispatch(kolk_loop *loop, int events)
     for (int i = 0; i < events; i++) {
         uint64_t data = poller->events[i].data.u64;
 
-        if (data == KOLK__EVENT_INBOX) {
-            kolk__inbox_heard(loop->inbox);
-            continue;
-        }
-        if (data == KOLK__EVENT_TIMER) {
-            continue; /* being awake is all it is for */
+        if (KOLK_UNLIKELY(data >= KOLK__EVENT_TIMER)) {
+            if (data == KOLK__EVENT_INBOX) {
+                kolk__inbox_heard(loop->inbox);
+            }
+            continue; /* being awake is all that the timer is for */
         }
         int fd = (int)(uint32_t)data;
         struct kolk__descriptor *desc = kolk__descriptor_find(poller, fd);

@@ -39,6 +39,14 @@ turn_run_step_end(kolk_loop *loop)
     loop->attention &= ~(uint32_t)KOLK__ATTENTION_STEP_END;
 }
 
+/* Was that the last step of the turn? */
+static bool
+turn_is_over(const kolk_loop *loop)
+{
+    return kolk__ready_first(loop) == NULL
+           && kolk__ring_is_empty(&loop->turn_end);
+}
+
 /* A step has ended, and something is to be seen to. */
 static void
 turn_step_ended(kolk_loop *loop)
@@ -46,7 +54,7 @@ turn_step_ended(kolk_loop *loop)
     if ((loop->attention & KOLK__ATTENTION_STEP_END) != 0) {
         turn_run_step_end(loop);
     }
-    if ((loop->attention & KOLK__ATTENTION_JOINED) != 0
+    if ((loop->attention & KOLK__ATTENTION_JOINED) != 0 && !turn_is_over(loop)
         && kolk__turn_joined_is_due(loop)) {
         loop->net_ops->flush(loop);
     }

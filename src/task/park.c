@@ -13,12 +13,16 @@
 #include "task/switch_to.h"
 
 void
-kolk__wake_traced(kolk__coro *coro)
+kolk__wake_told(kolk__coro *coro)
 {
-    kolk_tracer *tracer = coro->loop->tracer;
-    kolk__coro *waker = coro->loop->current;
+    kolk_loop *loop = coro->loop;
+    kolk_tracer *tracer = loop->tracer;
+    kolk__coro *waker = loop->current;
 
-    if (tracer->wake != NULL) {
+    if (loop->guest_idle) {
+        kolk__guest_update(loop);
+    }
+    if (tracer != NULL && tracer->wake != NULL) {
         tracer->wake(tracer, coro->task, waker != NULL ? waker->task : NULL);
     }
 }

@@ -39,8 +39,16 @@ void kolk__yield(kolk__coro *coro);
  * waits in, and wakes it with -ECANCELED. */
 void kolk__interrupt_wait(kolk__coro *coro);
 
-/* Tells the tracer. */
-void kolk__wake_traced(kolk__coro *coro);
+/* Tells those who want to hear of a wake-up: a tracer, a guest's host. */
+void kolk__wake_told(kolk__coro *coro);
+
+/* Does anybody? */
+static inline bool
+kolk__wake_is_heard(const kolk_loop *loop)
+{
+    return KOLK_UNLIKELY(loop->guest_idle)
+           || KOLK_UNLIKELY((loop->attention & KOLK__ATTENTION_TRACE) != 0);
+}
 
 /* Queues `coro`, which is parked and in no ring; its wait returns `result`. */
 static inline void
@@ -50,10 +58,10 @@ kolk__wake(kolk__coro *coro, int result)
 
     coro->wake_result = result;
     coro->is_parked = false;
-    kolk__ready_push(loop, &coro->call);
+    kolk__ready_push_inside(loop, &coro->call);
     kolk__ahead_note(loop, coro);
-    if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
-        kolk__wake_traced(coro);
+    if (kolk__wake_is_heard(loop)) {
+        kolk__wake_told(coro);
     }
 }
 
@@ -65,10 +73,10 @@ kolk__wake_linked(kolk__coro *coro, int result)
 
     coro->wake_result = result;
     coro->is_parked = false;
-    kolk__ready_move(loop, &coro->call);
+    kolk__ready_move_inside(loop, &coro->call);
     kolk__ahead_note(loop, coro);
-    if (KOLK_UNLIKELY(loop->attention & KOLK__ATTENTION_TRACE)) {
-        kolk__wake_traced(coro);
+    if (kolk__wake_is_heard(loop)) {
+        kolk__wake_told(coro);
     }
 }
 
@@ -143,18 +151,11 @@ kolk__coro_or_misuse(const char *what)
 }
 
 /* A task that never has to wait must not keep the others from running: after
- * so many calls in one turn it lets them. The count is in the low bits of
- * `steps_ahead`, the turn that it belongs to above them. */
+ * so many calls since its last wait it lets them. */
 static inline void
 kolk__be_fair(kolk__coro *coro)
 {
-    const unsigned calls = 64;
-    unsigned turn = coro->loop->turn * calls;
-
-    if (KOLK_UNLIKELY((coro->steps_ahead ^ turn) >= calls)) {
-        coro->steps_ahead = turn;
-    }
-    if (KOLK_UNLIKELY(++coro->steps_ahead % calls == 0)) {
+    if (KOLK_UNLIKELY(++coro->steps_ahead % 64 == 0)) {
         kolk__yield(coro);
     }
 }

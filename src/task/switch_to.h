@@ -57,6 +57,16 @@ kolk__coro_next(kolk_loop *loop)
     return coro;
 }
 
+/* The same while bytes that were written are joined, and nothing else is to be
+ * seen to: within the turn, unless they have to leave now. */
+static inline kolk__coro *
+kolk__coro_next_joined(kolk_loop *loop)
+{
+    return kolk__ready_first(loop) == NULL || kolk__turn_joined_is_due(loop)
+               ? NULL
+               : kolk__coro_next(loop);
+}
+
 /* Lets others run; returns when `coro`, the current one, is stepped again.
  * Inlined where tasks wait, because a call would cost as much as the rest. */
 static inline __attribute__((always_inline)) void
@@ -65,8 +75,9 @@ kolk__coro_leave(kolk__coro *coro)
     /* Not coro->loop: which coroutine this is was itself loaded just now, and
      * the next switch would wait for one load after the other. */
     kolk_loop *loop = kolk__this_thread.loop;
-    kolk__coro *next = KOLK_LIKELY(loop->attention == 0)
-                           ? kolk__coro_next(loop)
+    kolk__coro *next = KOLK_LIKELY(loop->attention == 0) ? kolk__coro_next(loop)
+                       : loop->attention == KOLK__ATTENTION_JOINED
+                           ? kolk__coro_next_joined(loop)
                            : kolk__coro_leave_slow(coro, false);
 
     if (KOLK_UNLIKELY(next == coro)) {
@@ -84,6 +95,7 @@ kolk__park_here(kolk__coro *coro, const char *reason,
     coro->reason = reason;
     coro->interrupt = interrupt;
     coro->object = object;
+    coro->steps_ahead = 0;
     kolk__coro_leave(coro);
     coro->interrupt = NULL;
     return coro->wake_result;

@@ -142,32 +142,11 @@ kolk__task_step(kolk_call *call)
     }
 }
 
-/* Bytes that were written are joined, and nothing else is to be seen to: unless
- * they have to leave now, the next task of this turn may follow. */
-static kolk__coro *
-task_leave_joined(kolk_loop *loop)
-{
-    kolk_call *call = kolk__ready_first(loop);
-
-    if (call == NULL || call->fn != kolk__task_step
-        || kolk__turn_joined_is_due(loop)) {
-        return NULL;
-    }
-    kolk__ready_shift(loop, call);
-    loop->budget--;
-    kolk__coro *next = kolk__coro_of(call);
-    kolk__ahead_fetch(loop, next);
-    return next;
-}
-
 kolk__coro *
 kolk__coro_leave_slow(kolk__coro *coro, bool ends)
 {
     kolk_loop *loop = coro->loop;
 
-    if (KOLK_LIKELY(loop->attention == KOLK__ATTENTION_JOINED)) {
-        return ends ? NULL : task_leave_joined(loop);
-    }
     kolk__coro *parent = coro->eager_parent;
     kolk_tracer *tracer = loop->tracer;
 

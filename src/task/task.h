@@ -104,7 +104,7 @@ struct kolk__coro {
     /* requests to cancel: scope.c */
     kolk_scope *scope;    /* innermost */
     int cancels;          /* kolk_task_cancel() less kolk_task_uncancel() */
-    unsigned steps_ahead; /* awaited calls in this step that did not wait */
+    unsigned steps_ahead; /* awaited calls since the last that did wait */
 
     /* the task: task.c */
     kolk_task *task;
