@@ -15,7 +15,8 @@
  * (kolk_loop_set_write_delay()). It leaves earlier where somebody could see
  * the difference: when 64 KiB have gathered, or 8 KiB in one write; before the
  * size of the buffer is told; before abort, close, end of stream, sendfile,
- * TLS; before a nested run; and at once when no turn of this loop runs.
+ * TLS; before a nested run; and at once when no turn of this loop runs. And it
+ * leaves at once if it is all that happens in a turn, as it was before.
  * KOLK_WRITE=now in the environment sends each write at once. A child of the
  * process sends nothing that was joined before the fork, the parent does.
  */

@@ -53,7 +53,7 @@ kolk__chunks_last(const kolk__chunks *self, size_t *room)
 }
 
 /* A block at the end with room for `size` bytes, at most KOLK__BLOCK_BYTES; the
- * caller fills it, and counts them. NULL if there is no memory. */
+ * caller fills it, and counts them. NULL where one would have to be made. */
 static inline kolk__block *
 kolk__chunks_reserve(kolk__chunks *self, kolk__net *net, size_t size)
 {
@@ -61,7 +61,7 @@ kolk__chunks_reserve(kolk__chunks *self, kolk__net *net, size_t size)
     kolk__block *block = kolk__chunks_last(self, &room);
 
     if (size > room) {
-        block = kolk__net_take_block(net);
+        block = kolk__net_free_block(net);
         if (KOLK_LIKELY(block != NULL)) {
             kolk__ring_push(&self->ring, &block->chunk.link);
         }

@@ -7,7 +7,7 @@
 #include "base/sys.h"
 #include "net/transport.h"
 
-enum { NET_STRIDE_MAX = 8 }; /* steps between two looks at the clock */
+enum { NET_STEPS_MAX = 8 }; /* between two looks at the clock */
 
 /* ---- buffers ---- */
 
@@ -50,9 +50,20 @@ kolk__net_new_block(kolk__net *net)
 
 /* ---- joined bytes ---- */
 
+/* How many steps like the latest ones pass until what is joined will be `left`
+ * older? */
+static unsigned
+net_steps(const kolk__net *net, kolk_time left)
+{
+    kolk_time steps = left / net->step;
+
+    return steps < NET_STEPS_MAX ? (unsigned)steps : NET_STEPS_MAX;
+}
+
 /* How old is what is joined? The age counts from the end of the step that has
- * joined first, so that this step costs one look at the clock and not two.
- * While steps are short the clock is looked at only once in some of them. */
+ * joined first, so that this step costs one look at the clock and not two. The
+ * next look is when the bound will have come, if steps stay as long as they
+ * were, and soon in any case. */
 static bool
 net_is_due(kolk_loop *loop)
 {
@@ -64,14 +75,14 @@ net_is_due(kolk_loop *loop)
     kolk_time now = kolk_monotonic();
     if (net->since == 0) {
         net->since = now;
-    } else if ((now - net->looked) * 8 >= loop->write_delay) {
-        net->stride = 1;
-    } else if (net->stride < NET_STRIDE_MAX) {
-        net->stride *= 2;
+    } else {
+        net->step = (now - net->looked) / (net->skipped + 1) + 1;
     }
+    kolk_time left = loop->write_delay - (now - net->since);
     net->looked = now;
-    loop->joined_steps = net->stride - 1;
-    return now - net->since >= loop->write_delay;
+    net->skipped = left > 0 ? net_steps(net, left) : 0;
+    loop->joined_steps = net->skipped;
+    return left <= 0;
 }
 
 /* A chunk that is released may write again, so it goes on until all is out. A
@@ -81,7 +92,7 @@ net_flush(kolk_loop *loop)
 {
     kolk__net *net = loop->net;
 
-    while (!kolk__ring_is_empty(&net->joined)
+    while (!kolk__ring_is_bare(&net->joined)
            && loop->generation == kolk__generation) {
         kolk_transport *transport =
             KOLK_CONTAINER_OF(net->joined.next, kolk_transport, joined);
@@ -126,7 +137,7 @@ kolk__net_get(kolk_loop *loop, kolk__net **out)
             return -ENOMEM;
         }
         kolk__ring_init(&net->joined);
-        net->stride = 1;
+        net->step = KOLK_S(1); /* nothing is known yet */
         loop->net = net;
         loop->net_ops = &net_ops;
     }
@@ -139,7 +150,7 @@ kolk_loop_set_write_delay(kolk_loop *loop, kolk_time delay)
 {
     loop->write_delay = delay;
     loop->joined_steps = 0;
-    if (loop->net != NULL) {
-        loop->net->stride = 1;
+    if ((loop->attention & KOLK__ATTENTION_JOINED) != 0) {
+        net_flush(loop);
     }
 }

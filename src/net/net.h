@@ -38,7 +38,8 @@ typedef struct kolk__net {
     kolk_link joined;  /* transports whose written bytes are joined */
     kolk_time since;   /* when the first step that joined has ended, or 0 */
     kolk_time looked;  /* when the clock was last looked at */
-    unsigned stride;   /* steps between two looks */
+    kolk_time step;    /* how long a step takes */
+    unsigned skipped;  /* steps that go without a look, after the last one */
     void *read_buffer; /* NULL: not made yet, or in use */
     void *wire_buffer; /* likewise */
     kolk_link *blocks; /* free ones, by the `next` of their chunk's link */
@@ -85,20 +86,29 @@ void kolk__net_give_wire(kolk__net *net, void *buffer);
 /* A new block, its chunk prepared; NULL if there is no memory. */
 kolk__block *kolk__net_new_block(kolk__net *net);
 
-/* A block, empty, of KOLK__BLOCK_BYTES; NULL if there is no memory. */
+/* One of the free ones, empty, or NULL. */
 static inline kolk__block *
-kolk__net_take_block(kolk__net *net)
+kolk__net_free_block(kolk__net *net)
 {
     kolk_link *link = net->blocks;
 
-    if (link == NULL) {
-        return kolk__net_new_block(net);
+    if (KOLK_UNLIKELY(link == NULL)) {
+        return NULL;
     }
     kolk__block *block = KOLK_CONTAINER_OF(link, kolk__block, chunk.link);
     net->blocks = link->next;
     net->block_count--;
     block->chunk.size = block->chunk.sent = 0;
     return block;
+}
+
+/* A block, empty, of KOLK__BLOCK_BYTES; NULL if there is no memory. */
+static inline kolk__block *
+kolk__net_take_block(kolk__net *net)
+{
+    kolk__block *block = kolk__net_free_block(net);
+
+    return block != NULL ? block : kolk__net_new_block(net);
 }
 
 static inline void

@@ -60,14 +60,19 @@ ssize_t kolk__side_write(kolk__side *side, const struct iovec *pieces,
 /* What a write that failed with `err`, an errno, returns. */
 ssize_t kolk__side_write_failed(kolk__side *side, int err);
 
-/* The same for a single piece, which most messages are. */
+/* One call of send(2) for a socket, with its results. */
+static inline ssize_t
+kolk__side_send(const kolk__side *side, const void *data, size_t size)
+{
+    return kolk__sys.send(side->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The same as kolk__side_write() for a single piece. */
 static inline ssize_t
 kolk__side_write_one(kolk__side *side, const struct iovec *piece)
 {
     if (KOLK_LIKELY(side->kind == KOLK__SIDE_SOCKET)) {
-        ssize_t result =
-            kolk__sys.send(side->fd, piece->iov_base, piece->iov_len,
-                           MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t result = kolk__side_send(side, piece->iov_base, piece->iov_len);
 
         if (KOLK_LIKELY(result >= 0)) {
             return result;

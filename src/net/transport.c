@@ -76,6 +76,10 @@ transport_event(kolk_loop *loop, kolk__listener *listener, uint32_t events)
         KOLK_CONTAINER_OF(listener, kolk_transport, in.listener);
 
     (void)loop;
+    if (KOLK_UNLIKELY(!kolk__transport_is_sent(transport))
+        && transport->out == &transport->in && transport->in.desc->ready_out) {
+        kolk__transport_queue(transport, KOLK__DO_WRITE);
+    }
     if (KOLK_LIKELY((events & ~(uint32_t)EPOLLOUT) != 0)) {
         if (transport->pushes) {
             kolk__transport_queue(transport, KOLK__DO_READ);
@@ -85,10 +89,6 @@ transport_event(kolk_loop *loop, kolk__listener *listener, uint32_t events)
         } else {
             transport_event_slow(transport, events);
         }
-    }
-    if (KOLK_UNLIKELY(!kolk__transport_is_sent(transport))
-        && transport->out == &transport->in && transport->in.desc->ready_out) {
-        kolk__transport_queue(transport, KOLK__DO_WRITE);
     }
 }
 

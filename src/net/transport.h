@@ -124,11 +124,12 @@ struct kolk_transport {
     kolk__net *net;
     uint8_t todo;
     uint8_t mode;
-    bool reads;     /* not paused, ended, closing, or only for writing */
-    bool pushes;    /* and into data_received, with no filter that drives */
-    bool is_told;   /* that there is something to read, since -EAGAIN */
-    bool is_paused; /* by the user */
-    bool is_ended;  /* the end of the stream was read */
+    bool reads;      /* not paused, ended, closing, or only for writing */
+    bool pushes;     /* and into data_received, with no filter that drives */
+    bool reads_wire; /* reads, with no filter, and no failure to be told */
+    bool is_told;    /* that there is something to read, since -EAGAIN */
+    bool is_paused;  /* by the user */
+    bool is_ended;   /* the end of the stream was read */
 
     /* life */
     bool is_closing;
@@ -145,13 +146,16 @@ struct kolk_transport {
     kolk_link sibling;
 
     /* writing */
-    kolk__side *out; /* &in or &other */
-    int write_error; /* 0, or why nothing can be written any more */
-    bool is_joined;  /* in the loop's ring */
-    bool is_pausing; /* pause_writing() was told */
-    bool ends_after; /* shut down when everything has been sent */
-    bool has_ended;  /* it has been */
-    bool is_sending; /* a flush is going on */
+    kolk__side *out;     /* &in or &other */
+    int write_error;     /* 0, or why nothing can be written any more */
+    bool is_joined;      /* in the loop's ring */
+    bool is_pausing;     /* pause_writing() was told */
+    bool ends_after;     /* shut down when everything has been sent */
+    bool has_ended;      /* it has been */
+    bool is_sending;     /* a flush is going on */
+    uint8_t alone;       /* turns, up to some, in which one write was all that
+                          * happened */
+    uint32_t alone_turn; /* the last of them */
     kolk__chunks queue;
     kolk__chunks *into; /* `queue`, or what is written behind a sendfile */
     size_t high, low;
@@ -230,8 +234,7 @@ kolk__transport_read(kolk_transport *transport, void *buffer, size_t size)
 {
     kolk__side *side = &transport->in;
 
-    if (KOLK_UNLIKELY(!transport->reads || transport->filter != NULL
-                      || transport->failure != 0 || !side->desc->ready_in)) {
+    if (KOLK_UNLIKELY(!transport->reads_wire || !side->desc->ready_in)) {
         return kolk_transport_try_read(transport, buffer, size);
     }
     ssize_t result = kolk__side_read(side, buffer, size);
@@ -251,7 +254,7 @@ void kolk__transport_reading_changed(kolk_transport *transport);
 static inline void
 kolk__transport_stop_reading(kolk_transport *transport)
 {
-    transport->reads = transport->pushes = false;
+    transport->reads = transport->reads_wire = transport->pushes = false;
 }
 
 /* Sets `mode` by what the protocol has. */

@@ -210,6 +210,8 @@ kolk__transport_reading_changed(kolk_transport *transport)
                  && (!transport->is_paused || transport->failure != 0);
 
     transport->reads = reads;
+    transport->reads_wire =
+        reads && transport->filter == NULL && transport->failure == 0;
     transport->pushes = reads && transport->mode == KOLK__MODE_PUSH
                         && !kolk__transport_is_driven(transport);
     if (!transport->is_lost && kolk__transport_may_read(transport)

@@ -41,7 +41,7 @@ send_follow(kolk_transport *transport)
 static inline void
 send_drained(kolk_transport *transport)
 {
-    if (KOLK_UNLIKELY(transport->ends_after || transport->is_finishing
+    if (KOLK_UNLIKELY(transport->write_error != 0 /* it is to end */
                       || transport->sendfile != NULL
                       || transport->filter != NULL)) {
         send_follow(transport);
@@ -90,36 +90,43 @@ send_all(kolk_transport *transport)
     kolk_transport_unref(transport);
 }
 
-/* Is one block all there is, with nothing to come after it? */
+/* Is one block, for a socket, all there is? */
 static inline bool
 send_is_plain(const kolk_transport *transport, const kolk_chunk *chunk)
 {
     return chunk->link.next == &transport->queue.ring && chunk->sent == 0
            && chunk->released == kolk__block_released
-           && transport->out->desc->ready_out;
+           && transport->out->desc->ready_out
+           && transport->out->kind == KOLK__SIDE_SOCKET;
+}
+
+static __attribute__((noinline)) void
+send_block_failed(kolk_transport *transport, int err)
+{
+    if (err == EINTR) {
+        send_all(transport);
+    } else {
+        send_settle(transport, kolk__side_write_failed(transport->out, err));
+    }
 }
 
 /* The same as send_all() for what most messages are. */
 static inline void
 send_block(kolk_transport *transport, kolk_chunk *chunk)
 {
-    kolk__chunks *queue = &transport->queue;
-    size_t size = chunk->size;
-    struct iovec piece = {.iov_base = kolk__op_buffer(chunk->data),
-                          .iov_len = size};
-    ssize_t result = kolk__side_write_one(transport->out, &piece);
+    ssize_t result = kolk__side_send(transport->out, chunk->data, chunk->size);
 
     if (KOLK_UNLIKELY(result < 0)) {
-        send_settle(transport, result);
+        send_block_failed(transport, errno);
         return;
     }
-    queue->bytes -= (size_t)result;
-    chunk->sent = (size_t)result;
-    if (KOLK_UNLIKELY((size_t)result < size)) {
+    if (KOLK_UNLIKELY((size_t)result < chunk->size)) {
+        chunk->sent = (size_t)result;
+        transport->queue.bytes -= chunk->sent;
         send_all(transport);
         return;
     }
-    kolk__ring_init(&queue->ring);
+    kolk__chunks_init(&transport->queue);
     kolk__net_give_block(transport->net,
                          KOLK_CONTAINER_OF(chunk, kolk__block, chunk));
     send_drained(transport);

@@ -4,7 +4,8 @@
  *
  * Small writes are copied, and wait for the end of the turn. A big one goes out
  * at once, together with what stands before it, straight from the caller's
- * memory, and only what the kernel did not take is copied.
+ * memory, and only what the kernel did not take is copied. So does a small one
+ * of which it is known that nothing would join it.
  */
 #include <errno.h>
 #include <limits.h>
@@ -13,6 +14,17 @@
 #include "loop/op.h"
 #include "net/transport.h"
 
+/* Turns with one write, before it is believed that there will be no other. */
+enum { WRITE_ALONE = 8 };
+
+/* Are the loop's writes joined at all? */
+static inline bool
+write_is_joined(const kolk_loop *loop)
+{
+    return KOLK_LIKELY((loop->attention & KOLK__ATTENTION_JOINED) != 0)
+           || (loop->write_delay >= 0 && loop->runs > 0);
+}
+
 /* After bytes were added to where there are `bytes` now: they leave now or when
  * the turn ends. */
 static inline void
@@ -20,10 +32,11 @@ write_join(kolk_transport *transport, size_t bytes, bool leaves_now)
 {
     kolk_loop *loop = transport->loop;
 
-    if (leaves_now || bytes >= transport->flush_at || loop->write_delay < 0
-        || loop->runs == 0) {
+    if (leaves_now || bytes >= transport->flush_at || !write_is_joined(loop)) {
         kolk__transport_flush(transport);
-    } else if (!transport->is_joined && transport->out->desc->ready_out) {
+    } else if (transport->is_joined) {
+        transport->alone = 0;
+    } else if (transport->out->desc->ready_out) {
         transport->is_joined = true;
         kolk__ring_push(&transport->net->joined, &transport->joined);
         loop->attention |= KOLK__ATTENTION_JOINED;
@@ -75,6 +88,72 @@ write_may_go(const kolk_transport *transport)
     return transport->out->desc->ready_out && !transport->is_sending;
 }
 
+/* The same for one piece that nothing stands before. */
+static __attribute__((noinline)) int
+write_at_once(kolk_transport *transport, const void *data, size_t size)
+{
+    struct iovec piece = {.iov_base = kolk__op_buffer(data), .iov_len = size};
+    ssize_t result = kolk__side_write_one(transport->out, &piece);
+
+    if (KOLK_LIKELY(result == (ssize_t)size)) {
+        return 0;
+    }
+    if (result < 0 && result != -EAGAIN) {
+        kolk__transport_write_failed(transport, (int)result);
+        return 0; /* it is told as that of a joined write is */
+    }
+    transport->refs++;
+    if (result > 0) {
+        piece.iov_base = (char *)piece.iov_base + result;
+        piece.iov_len -= (size_t)result;
+    }
+    int err = write_directly(transport, &piece, 1);
+    if (err < 0 && result > 0) {
+        kolk__transport_lose(transport, err); /* the stream has a hole */
+    }
+    kolk_transport_unref(transport);
+    return err;
+}
+
+/* May one piece leave as it is? There is nothing that it would have to wait for
+ * or be put behind. */
+static bool
+write_is_free(const kolk_transport *transport)
+{
+    return transport->filter == NULL && transport->into == &transport->queue
+           && kolk__chunks_are_empty(&transport->queue)
+           && write_may_go(transport);
+}
+
+/* A write in a turn in which nothing else is ready. Is it the only one? In the
+ * last turns that were like that, it was. */
+static bool
+write_is_single(kolk_transport *transport)
+{
+    uint32_t turn = transport->loop->turn;
+
+    if (transport->alone_turn == turn) {
+        transport->alone = 0; /* it was not */
+        return false;
+    }
+    transport->alone_turn = turn;
+    if (transport->alone < WRITE_ALONE) {
+        transport->alone++;
+        return false;
+    }
+    return true;
+}
+
+/* A small write, the first since the loop has sent all: shall it leave as it
+ * is? Not if other connections' bytes may leave along with it. */
+static __attribute__((noinline)) bool
+write_leaves(kolk_transport *transport)
+{
+    return kolk__ready_first(transport->loop) == NULL
+           && write_is_free(transport)
+           && (!write_is_joined(transport->loop) || write_is_single(transport));
+}
+
 int
 kolk__transport_put(kolk_transport *transport, const void *data, size_t size,
                     bool now)
@@ -108,6 +187,9 @@ write_pieces(kolk_transport *transport, const struct iovec *pieces, int count)
     }
     if (size == 0) {
         return 0;
+    }
+    if (size >= KOLK__WRITE_BIG && count == 1 && write_is_free(transport)) {
+        return write_at_once(transport, pieces->iov_base, size);
     }
     if (size >= KOLK__WRITE_BIG && count <= KOLK__DIRECT_MAX
         && transport->into == &transport->queue && write_may_go(transport)) {
@@ -173,9 +255,14 @@ kolk_transport_write(kolk_transport *transport, const void *data, size_t size)
         || KOLK_UNLIKELY(transport->filter != NULL)) {
         return write_otherwise(transport, data, size);
     }
+    if (KOLK_UNLIKELY((transport->loop->attention & KOLK__ATTENTION_JOINED)
+                      == 0)
+        && write_leaves(transport)) {
+        return write_at_once(transport, data, size);
+    }
     kolk__block *block = kolk__chunks_reserve(queue, transport->net, size);
     if (KOLK_UNLIKELY(block == NULL)) {
-        return -ENOMEM;
+        return write_otherwise(transport, data, size);
     }
     memcpy(block->bytes + block->chunk.size, data, size);
     block->chunk.size += size;

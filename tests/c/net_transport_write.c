@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "calls.h"
+#include "net/transport.h" /* readiness, without an event */
 
 /* A call that writes from inside of a turn. */
 struct write_call {
@@ -275,6 +276,174 @@ TEST(what_is_written_at_the_end_of_a_turn_leaves_with_it)
     CHECK_OK(kolk_turn_end(loop, &call.call));
     talker_pass(talker, 1);
     CHECK_INT(read(fds[1], got, sizeof got), 4);
+}
+
+/* ---- writes that nothing would join ---- */
+
+/* Writes once, as all that happens in it, in each of some turns: more than it
+ * takes to be believed. */
+static void
+write_alone_for_long(struct talker *talker, int peer)
+{
+    struct write_call call = {.then = NULL};
+    char got[64];
+
+    for (int i = 0; i < 20; i++) {
+        write_queue(&call, talker, "alone", peer);
+        talker_pass(talker, 1);
+        CHECK_INT(talker_take(peer, got, sizeof got), 5);
+    }
+}
+
+TEST(a_write_that_is_alone_leaves_at_once_from_the_callers_memory)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    struct write_call call = {.then = write_look};
+    int fds[2];
+
+    calls_begin();
+    kolk_loop_set_write_delay(loop, KOLK_S(10));
+    test_socketpair(fds);
+    CHECK_OK(talker_open(talker, fds[0], NULL));
+    write_alone_for_long(talker, fds[1]);
+    calls_clear();
+    write_queue(&call, talker, "at once", fds[1]);
+    talker_pass(talker, 1);
+    CHECK_STR(call.seen, "at once");
+    CHECK(calls.base == call.text || test_is_hard());
+    CHECK(calls.writes == 1 || test_is_hard());
+}
+
+static void
+write_second(struct write_call *self)
+{
+    write_look(self);
+    CHECK_OK(kolk_transport_write(self->talker->transport, "body", 4));
+}
+
+TEST(two_writes_a_turn_are_joined_also_after_one_that_was_alone)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    struct write_call call = {.then = write_second};
+    char got[16] = "";
+    int fds[2];
+
+    calls_begin();
+    kolk_loop_set_write_delay(loop, KOLK_S(10));
+    test_socketpair(fds);
+    CHECK_OK(talker_open(talker, fds[0], NULL));
+    write_alone_for_long(talker, fds[1]);
+    write_queue(&call, talker, "head ", fds[1]);
+    talker_pass(talker, 1);
+    CHECK_STR(call.seen, "head "); /* nobody could know */
+    CHECK_INT(talker_take(fds[1], got, sizeof got), 4);
+    for (int i = 0; i < 20; i++) {
+        memset(call.seen, 0, sizeof call.seen);
+        calls_clear();
+        write_queue(&call, talker, "head ", fds[1]);
+        talker_pass(talker, 1);
+        CHECK_STR(call.seen, "");
+        CHECK_INT(talker_take(fds[1], got, sizeof got), 9);
+        CHECK_STR(got, "head body");
+        CHECK(calls.writes == 1 || test_is_hard());
+    }
+}
+
+TEST(a_write_waits_for_those_of_others_that_are_ready)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *one = talker_new(loop), *other = talker_new(loop);
+    struct write_call first = {.then = write_look}, second = first;
+    int fds[2], more[2];
+
+    kolk_loop_set_write_delay(loop, KOLK_S(10));
+    test_socketpair(fds);
+    test_socketpair(more);
+    CHECK_OK(talker_open(one, fds[0], NULL));
+    CHECK_OK(talker_open(other, more[0], NULL));
+    write_alone_for_long(one, fds[1]);
+    write_alone_for_long(other, more[1]);
+    write_queue(&first, one, "first", fds[1]);
+    write_queue(&second, other, "second", more[1]);
+    talker_pass(one, 1);
+    CHECK_STR(first.seen, "");
+    CHECK_STR(second.seen, "");
+    write_look(&first);
+    write_look(&second);
+    CHECK_STR(first.seen, "first");
+    CHECK_STR(second.seen, "second");
+}
+
+TEST(what_the_kernel_refuses_of_a_write_that_is_alone_is_kept)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    char text[] = "as it was", got[32] = "";
+    struct write_call call = {.then = write_look};
+    int fds[2];
+
+    calls_begin();
+    kolk_loop_set_write_delay(loop, KOLK_S(10));
+    test_socketpair(fds);
+    CHECK_OK(talker_open(talker, fds[0], NULL));
+    write_alone_for_long(talker, fds[1]);
+    calls.refusals = 1;
+    write_queue(&call, talker, text, fds[1]);
+    talker_pass(talker, 1);
+    CHECK_STR(call.seen, "");
+    memset(text, 'x', sizeof text - 1);
+    CHECK_OK(kolk_transport_write(talker->transport, ", and more", 10));
+    talker->transport->in.desc->ready_out = true; /* the event's part */
+    kolk_transport_flush(talker->transport);
+    CHECK_INT(talker_take(fds[1], got, sizeof got), 19);
+    CHECK_STR(got, "as it was, and more");
+}
+
+static void
+write_to_nobody(struct write_call *self)
+{
+    CHECK_INT(close(self->peer), 0);
+    CHECK_OK(kolk_transport_write(self->talker->transport, "lost", 4));
+    CHECK_INT(self->talker->losses, 0);
+}
+
+TEST(a_failure_of_a_write_that_is_alone_is_told_later)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    struct write_call call = {.then = write_to_nobody};
+    int fds[2];
+
+    test_socketpair(fds);
+    CHECK_OK(talker_open(talker, fds[0], NULL));
+    write_alone_for_long(talker, fds[1]);
+    write_queue(&call, talker, NULL, fds[1]);
+    talker_pass(talker, 5);
+    CHECK_INT(talker->losses, 1);
+    CHECK_ERR(talker->error, -EPIPE);
+}
+
+static void
+write_hurry(struct write_call *self)
+{
+    kolk_loop_set_write_delay(self->talker->loop, -1);
+    write_look(self);
+}
+
+TEST(who_takes_the_delay_away_sends_what_was_joined)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    struct write_call call = {.then = write_hurry};
+    int fds[2];
+
+    test_socketpair(fds);
+    CHECK_OK(talker_open(talker, fds[0], NULL));
+    write_queue(&call, talker, "now", fds[1]);
+    talker_pass(talker, 1);
+    CHECK_STR(call.seen, "now");
 }
 
 /* ---- big writes ---- */
