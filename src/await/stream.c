@@ -19,17 +19,7 @@ kolk__stream_park(kolk_stream *stream, kolk__stream_wait **place,
                   kolk__stream_wait *wait, const char *reason,
                   kolk__interrupt_fn *interrupt)
 {
-    kolk__coro *coro = kolk__current_coro();
-
-    wait->coro = coro;
-    wait->is_gone = false;
-    *place = wait;
-    int result = kolk__park(coro, reason, interrupt, stream);
-    if (KOLK_UNLIKELY(wait->is_gone)) {
-        return -ECANCELED; /* maybe after it was woken by something else */
-    }
-    *place = NULL;
-    return result;
+    return kolk__stream_park_here(stream, place, wait, reason, interrupt);
 }
 
 /* Has any task an interest in the stream, beside the current one? */

@@ -20,6 +20,7 @@
 #include "await/read_buffer.h"
 #include "net/transport.h" /* waiting */
 #include "task/park.h"
+#include "task/switch_to.h"
 
 enum { KOLK__STREAM_LIMIT = 65536 };
 
@@ -79,6 +80,25 @@ int kolk__stream_park(kolk_stream *stream, kolk__stream_wait **place,
                       kolk__stream_wait *wait, const char *reason,
                       kolk__interrupt_fn *interrupt);
 
+/* Its body, for where a call would cost too much. */
+static inline __attribute__((always_inline)) int
+kolk__stream_park_here(kolk_stream *stream, kolk__stream_wait **place,
+                       kolk__stream_wait *wait, const char *reason,
+                       kolk__interrupt_fn *interrupt)
+{
+    kolk__coro *coro = kolk__current_coro();
+
+    wait->coro = coro;
+    wait->is_gone = false;
+    *place = wait;
+    int result = kolk__park_here(coro, reason, interrupt, stream);
+    if (KOLK_UNLIKELY(wait->is_gone)) {
+        return -ECANCELED; /* maybe after it was woken by something else */
+    }
+    *place = NULL;
+    return result;
+}
+
 /* Wakes who waits at `place`, if it still does. */
 static inline void
 kolk__stream_wake(kolk__stream_wait *wait, int result)
@@ -101,11 +121,6 @@ int kolk__stream_start_client(kolk_stream *stream, const kolk_tls_client *tls,
                               const char *host);
 
 /* ---- stream_read.c ---- */
-
-/* Lets the current task wait as the one that reads, until there may be
- * something to receive. Returns 0 or -ECANCELED; what `wait` says about the
- * stream as above. */
-int kolk__stream_wait_readable(kolk_stream *stream, kolk__stream_wait *wait);
 
 /* Receives more into the buffer, which has less than the limit, and waits for
  * that: how many bytes, at least one; 0 at the end; or an error. What `wait`,

@@ -23,24 +23,6 @@ read_interrupt(kolk__coro *coro)
     kolk__wake(coro, -ECANCELED);
 }
 
-int
-kolk__stream_wait_readable(kolk_stream *stream, kolk__stream_wait *wait)
-{
-    kolk__coro *coro = kolk__this_thread.loop->current;
-
-    wait->is_gone = false;
-    if (KOLK_UNLIKELY(coro->is_cancelled)) {
-        return kolk__wait_refused(coro);
-    }
-    kolk__transport_wait(stream->transport, &stream->waiter);
-    int result = kolk__stream_park(stream, &stream->reader, wait, "stream read",
-                                   read_interrupt);
-    if (KOLK_UNLIKELY(result < 0) && !wait->is_gone) {
-        kolk__transport_wait_end(stream->transport);
-    }
-    return result;
-}
-
 /* The task may not wait, so what the loop has not heard of yet is looked for,
  * too. */
 static int
@@ -68,24 +50,38 @@ read_try(kolk_stream *stream, void *to, size_t size)
     return result;
 }
 
-/* Waits until there may be something. */
-static inline int
+/* Waits until there may be something. Returns 0 or -ECANCELED. Inlined, as each
+ * message comes by here. */
+static inline __attribute__((always_inline)) int
 read_wait(kolk_stream *stream, kolk__stream_wait *wait)
 {
+    kolk__coro *coro = kolk__this_thread.loop->current;
+
     if (stream->buffer.data != NULL) {
         kolk__read_buffer_rest(stream->loop, &stream->buffer);
     }
-    return kolk__stream_wait_readable(stream, wait);
+    if (KOLK_UNLIKELY(coro->is_cancelled)) {
+        return kolk__wait_refused(coro);
+    }
+    kolk__transport_wait(stream->transport, &stream->waiter);
+    int result = kolk__stream_park_here(stream, &stream->reader, wait,
+                                        "stream read", read_interrupt);
+    if (KOLK_UNLIKELY(result < 0) && !wait->is_gone) {
+        kolk__transport_wait_end(stream->transport);
+    }
+    return result;
 }
 
-/* Is it known that there is nothing, and that there will be something? Then the
- * task waits without a try. */
+/* Is it known that there is nothing now, but may be later? Then the task waits
+ * without a try. */
 static inline bool
 read_must_wait(const kolk_stream *stream)
 {
     const kolk_transport *transport = stream->transport;
 
-    return transport->reads && !kolk__transport_may_read(transport)
+    return (KOLK_LIKELY(transport->reads_wire)
+                ? !transport->in.desc->ready_in
+                : transport->reads && !kolk__transport_may_read(transport))
            && !kolk__this_thread.loop->current->is_cancelled;
 }
 
@@ -95,15 +91,17 @@ static inline int
 read_receive(kolk_stream *stream, void *to, size_t size,
              kolk__stream_wait *wait)
 {
-    int result = read_must_wait(stream) ? -EAGAIN : read_try(stream, to, size);
+    int result;
 
-    while (result == -EAGAIN) {
-        result = read_wait(stream, wait);
-        if (KOLK_UNLIKELY(result < 0)) {
-            break;
+    do {
+        if (!read_must_wait(stream)) {
+            result = read_try(stream, to, size);
+            if (KOLK_LIKELY(result != -EAGAIN)) {
+                return result;
+            }
         }
-        result = read_try(stream, to, size);
-    }
+        result = read_wait(stream, wait);
+    } while (KOLK_LIKELY(result == 0));
     return result;
 }
 
@@ -127,15 +125,17 @@ read_fill_try(kolk_stream *stream)
 int
 kolk__stream_fill(kolk_stream *stream, kolk__stream_wait *wait)
 {
-    int result = read_must_wait(stream) ? -EAGAIN : read_fill_try(stream);
+    int result;
 
-    while (result == -EAGAIN) {
-        result = read_wait(stream, wait);
-        if (KOLK_UNLIKELY(result < 0)) {
-            break;
+    do {
+        if (!read_must_wait(stream)) {
+            result = read_fill_try(stream);
+            if (KOLK_LIKELY(result != -EAGAIN)) {
+                return result;
+            }
         }
-        result = read_fill_try(stream);
-    }
+        result = read_wait(stream, wait);
+    } while (KOLK_LIKELY(result == 0));
     return result;
 }
 
