@@ -96,7 +96,8 @@ KOLK_API pid_t kolk_process_pid(const kolk_process *process);
 
 /* This side of a pipe, taken: the descriptor, non-blocking, yours; -EBADF if
  * there is none or it was taken. `number` is 0, 1 or 2. Those that are not
- * taken are closed when the last handle is given up, or the loop is closed. */
+ * taken are closed when the last handle is given up, or the loop is closed
+ * before the child has ended. */
 KOLK_API KOLK_MUST_CHECK int kolk_process_take_pipe(kolk_process *process,
                                                     int number);
 

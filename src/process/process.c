@@ -44,6 +44,15 @@ process_close_pipes(kolk_process *process)
     }
 }
 
+static void
+process_leave_loop(kolk_process *process)
+{
+    if (process->loop != NULL) {
+        kolk__loop_unref(process->loop);
+        process->loop = NULL;
+    }
+}
+
 kolk_process *
 kolk_process_ref(kolk_process *process)
 {
@@ -62,6 +71,7 @@ kolk_process_unref(kolk_process *process)
     }
     process_close_pipes(process);
     if (process->refs == 0) {
+        process_leave_loop(process);
         kolk__sys.free(process);
     }
 }
@@ -141,7 +151,7 @@ process_drop(kolk_loop *loop, kolk__handle *handle)
     }
     process_close(process, status != -EAGAIN ? status : -ESHUTDOWN);
     process_close_pipes(process);
-    process->loop = NULL;
+    process_leave_loop(process);
     if (process->ops != NULL && process->ops->dropped != NULL) {
         process->ops->dropped(process);
     }
@@ -305,6 +315,7 @@ kolk_process_spawn(kolk_loop *loop, const kolk_process_options *options,
     if (process == NULL) {
         return -ENOMEM;
     }
+    kolk__loop_ref(loop);
     process->loop = loop;
     process->ops = ops;
     process->owner = owner;

@@ -17,7 +17,7 @@ struct kolk__process_waiter {
 };
 
 struct kolk_process {
-    kolk_loop *loop;     /* NULL once that is closed */
+    kolk_loop *loop; /* a reference; NULL if that was closed before it ended */
     kolk__handle handle; /* while it runs, as far as is known */
     kolk_watch watch;    /* on its pidfd */
     const kolk_process_ops *ops;

@@ -457,6 +457,25 @@ TEST(a_child_that_has_ended_when_the_loop_is_closed_leaves_no_zombie)
     CHECK_INT(waitpid(kolk_process_pid(child.process), NULL, 0), -1);
 }
 
+TEST(the_pipes_of_a_child_that_has_ended_may_outlive_the_loop)
+{
+    kolk_loop *loop = test_loop_open();
+    const kolk_process_options options = {.shell = "echo said; exit 3",
+                                          .output = {KOLK_STDIO_PIPE, 0},
+                                          .error = {KOLK_STDIO_PIPE, 0}};
+    char said[16];
+
+    if (!CHECK_OK(child_try(&child, loop, &options))) {
+        return;
+    }
+    CHECK_INT(child_wait(&child), 3);
+    test_loop_close(loop);
+    CHECK_INT(child.drops, 0);
+    CHECK_INT(kolk_process_status(child.process), 3);
+    child_read(kolk_process_take_pipe(child.process, 1), said, sizeof said);
+    CHECK_STR(said, "said\n");
+}
+
 struct visit {
     kolk_visitor visitor;
     const void *node;
