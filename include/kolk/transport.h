@@ -87,16 +87,18 @@ typedef struct kolk_transport_options {
     bool read_only;      /* as the reading end of a pipe is */
     bool write_only;     /* reads only to see the other end close */
     bool paused;         /* read only after kolk_transport_resume_reading() */
+    bool borrowed;       /* the descriptors stay yours: connection_lost() is
+                          * told when they may be closed */
     kolk_server *server; /* that accepted it; counted there until it is lost */
 } kolk_transport_options;
 
 /* ---- life ---- */
 
-/* A transport over `fd`, which it owns from now on if the call succeeds, and
- * makes non-blocking; of a TCP socket it also sets TCP_NODELAY. That a
- * descriptor does not block is seen by all processes that share its file: the
- * standard ones (0 to 2) get their mode back when they are closed. `options`
- * may be NULL. Reading begins in the next turn.
+/* A transport over `fd`, which it owns from now on if the call succeeds (or
+ * borrows, if told so), and makes non-blocking; of a TCP socket it also sets
+ * TCP_NODELAY. That a descriptor does not block is seen by all processes that
+ * share its file: the standard ones (0 to 2) get their mode back when they are
+ * closed. `options` may be NULL. Reading begins in the next turn.
  * `*out` is a reference, yours to give up with kolk_transport_unref(); while
  * the connection is open the loop holds one of its own.
  *

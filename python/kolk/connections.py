@@ -10,9 +10,11 @@ on: which transports are made, and how connections are taken.
 import errno
 import os
 import weakref
-from asyncio import (base_events, constants, selector_events, trsock,
-                     unix_events)
+from asyncio import (base_events, constants, exceptions, selector_events,
+                     sslproto, trsock, unix_events)
 from asyncio.log import logger
+
+from kolk.transports import Transport, is_plain_socket
 
 # What out of descriptors or memory accept() says.
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
@@ -27,9 +29,7 @@ _BORROWED = {
         "create_server", "sendfile", "start_tls", "subprocess_exec",
         "subprocess_shell"),
     selector_events.BaseSelectorEventLoop: (
-        "_accept_connection2", "_ensure_fd_no_transport",
-        "_make_datagram_transport", "_make_socket_transport",
-        "_make_ssl_transport", "_sendfile_native"),
+        "_accept_connection2", "_make_datagram_transport"),
     unix_events._UnixSelectorEventLoop: (
         "_make_read_pipe_transport", "_make_write_pipe_transport",
         "create_unix_connection", "create_unix_server"),
@@ -53,6 +53,49 @@ class ConnectionsMixin:
         self._unix_server_sockets = {}
         self._transports = weakref.WeakValueDictionary()
         self._exhausted = set()  # sockets that wait for descriptors
+
+    # ---- transports ----
+
+    def _make_socket_transport(self, sock, protocol, waiter=None, *,
+                               extra=None, server=None, context=None):
+        if is_plain_socket(sock):
+            self._ensure_fd_no_transport(sock)
+            return Transport(self, sock, protocol, waiter, extra, server,
+                             context)
+        # Only its own methods know how to read from it.
+        return selector_events.BaseSelectorEventLoop._make_socket_transport(
+            self, sock, protocol, waiter, extra=extra, server=server,
+            **({} if context is None else {"context": context}))
+
+    def _make_ssl_transport(self, rawsock, protocol, sslcontext, waiter=None,
+                            *, server_side=False, server_hostname=None,
+                            extra=None, server=None, context=None, **times):
+        ssl_protocol = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname,
+            **times)
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra,
+                                    server=server, context=context)
+        return ssl_protocol._app_transport
+
+    def _ensure_fd_no_transport(self, fd):
+        """Raises RuntimeError for a descriptor that a transport has."""
+        number = fd
+        if not isinstance(number, int):
+            try:
+                number = int(number.fileno())
+            except (AttributeError, TypeError, ValueError):
+                raise ValueError(f"Invalid file object: {fd!r}") from None
+        transport = (self._transport_of(number)
+                     or self._transports.get(number))
+        if transport is not None and not transport.is_closing():
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport "
+                               f"{transport!r}")
+
+    async def _sendfile_native(self, transport, file, offset, count):
+        if not isinstance(transport, Transport):
+            raise exceptions.SendfileNotAvailableError(
+                "sendfile syscall is not supported")
+        return await transport.send_file(file, offset, count)
 
     # ---- servers ----
 

@@ -11,7 +11,8 @@
 
 #include "args.h"
 #include "errors.h"
-#include "task.h" /* what is in the ready queue */
+#include "task.h"      /* what is in the ready queue */
+#include "transport.h" /* what is open */
 
 /* ---- tracing ---- */
 
@@ -34,6 +35,11 @@ loop_visit_node(kolk_visitor *visitor, kolk_node_kind kind, void *node)
                    : handle_visit(
                        KOLK_CONTAINER_OF(timer, HandleObject, node.timer),
                        self->visit, self->arg);
+    }
+    if (kind == KOLK_NODE_TRANSPORT) {
+        PyObject *transport = transport_object(node); /* borrowed, or NULL */
+
+        return transport != NULL ? self->visit(transport, self->arg) : 0;
     }
     if (kind != KOLK_NODE_CALL) {
         return 0;
@@ -434,23 +440,6 @@ static PyType_Spec loop_spec = {
     .slots = loop_slots,
 };
 
-/* The methods of one concept are in that concept's file. */
-static int
-loop_add_methods(PyObject *type, PyMethodDef *methods)
-{
-    for (; methods->ml_name != NULL; methods++) {
-        PyObject *method = PyDescr_NewMethod((PyTypeObject *)type, methods);
-
-        if (method == NULL
-            || PyObject_SetAttrString(type, methods->ml_name, method) < 0) {
-            Py_XDECREF(method);
-            return -1;
-        }
-        Py_DECREF(method);
-    }
-    return 0;
-}
-
 int
 loop_type_add(PyObject *module, ModuleState *state)
 {
@@ -463,7 +452,7 @@ loop_type_add(PyObject *module, ModuleState *state)
         return -1;
     }
     for (size_t i = 0; i < sizeof concepts / sizeof *concepts; i++) {
-        if (loop_add_methods(state->loop_type, concepts[i]) < 0) {
+        if (type_add_methods(state->loop_type, concepts[i]) < 0) {
             return -1;
         }
     }

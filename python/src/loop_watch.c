@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "handle.h"
 #include "loop.h"
+#include "transport.h"
 
 #include <errno.h>
 
@@ -158,6 +159,54 @@ loop_watches_free(LoopObject *self)
     PyMem_Free(watches);
 }
 
+/* ---- transports' descriptors ---- */
+
+typedef struct WatchSearch {
+    kolk_visitor visitor;
+    int fd;
+    PyObject *found; /* borrowed */
+} WatchSearch;
+
+static int
+watch_search(kolk_visitor *visitor, kolk_node_kind kind, void *node)
+{
+    WatchSearch *self = KOLK_CONTAINER_OF(visitor, WatchSearch, visitor);
+
+    self->found =
+        kind == KOLK_NODE_TRANSPORT ? transport_with_fd(node, self->fd) : NULL;
+    return self->found != NULL;
+}
+
+PyDoc_STRVAR(loop_transport_of_doc, "_transport_of($self, fd, /)\n--\n\n"
+                                    "The open transport that has fd, or None.");
+
+static PyObject *
+loop_transport_of(PyObject *op, PyObject *arg)
+{
+    LoopObject *self = (LoopObject *)op;
+    int fd = fd_from_py(self->state, arg);
+    WatchSearch search = {.visitor = {watch_search}, .fd = fd};
+
+    if (fd < 0) {
+        return NULL;
+    }
+    if (self->loop != NULL) {
+        (void)kolk_loop_visit(self->loop, &search.visitor);
+    }
+    return Py_NewRef(search.found != NULL ? search.found : Py_None);
+}
+
+/* Raises RuntimeError, as asyncio does, if a transport has `fd`. */
+static int
+watch_check_transport(LoopObject *loop, int fd)
+{
+    PyObject *result = PyObject_CallMethod((PyObject *)loop,
+                                           "_ensure_fd_no_transport", "i", fd);
+
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
 /* ---- methods ---- */
 
 /* Puts `handle`, or NULL, into a slot of `self`. Returns whether another one
@@ -171,6 +220,10 @@ watch_set(LoopWatch *self, HandleObject **slot, HandleObject *handle)
     int err = watch_update(self);
     if (err < 0) {
         *slot = old;
+        if (err == -EBUSY
+            && watch_check_transport(self->loop, self->watch.fd) < 0) {
+            return -1;
+        }
         return error_set(err);
     }
     Py_XINCREF(handle);
@@ -243,6 +296,22 @@ loop_watch_remove(LoopObject *loop, bool is_writer, PyObject *arg)
     }
     int was = watch_set(self, is_writer ? &self->writer : &self->reader, NULL);
     return was < 0 ? NULL : PyBool_FromLong(was);
+}
+
+/* The same for the program, which may not meddle with transports. */
+static PyObject *
+loop_watch_remove_checked(LoopObject *loop, bool is_writer, PyObject *arg)
+{
+    int fd = loop->loop != NULL ? fd_from_py(loop->state, arg) : -1;
+    LoopWatch *self = fd >= 0 ? watch_find(loop, fd) : NULL;
+
+    if (fd >= 0
+        && (self == NULL || (self->reader == NULL && self->writer == NULL))
+        && watch_check_transport(loop, fd) < 0) {
+        return NULL;
+    }
+    PyErr_Clear(); /* said again below */
+    return loop_watch_remove(loop, is_writer, arg);
 }
 
 PyDoc_STRVAR(loop_add_reader_doc,
@@ -329,6 +398,12 @@ PyDoc_STRVAR(loop_remove_reader_doc,
 static PyObject *
 loop_remove_reader(PyObject *op, PyObject *arg)
 {
+    return loop_watch_remove_checked((LoopObject *)op, false, arg);
+}
+
+static PyObject *
+loop__remove_reader(PyObject *op, PyObject *arg)
+{
     return loop_watch_remove((LoopObject *)op, false, arg);
 }
 
@@ -338,6 +413,12 @@ PyDoc_STRVAR(loop_remove_writer_doc,
 
 static PyObject *
 loop_remove_writer(PyObject *op, PyObject *arg)
+{
+    return loop_watch_remove_checked((LoopObject *)op, true, arg);
+}
+
+static PyObject *
+loop__remove_writer(PyObject *op, PyObject *arg)
 {
     return loop_watch_remove((LoopObject *)op, true, arg);
 }
@@ -353,8 +434,9 @@ PyMethodDef loop_watch_methods[] = {
      loop__add_reader_doc},
     {"_add_writer", ARGS_METHOD(loop__add_writer), ARGS_FLAGS,
      loop__add_writer_doc},
-    {"_remove_reader", loop_remove_reader, METH_O, loop_remove_reader_doc},
-    {"_remove_writer", loop_remove_writer, METH_O, loop_remove_writer_doc},
+    {"_remove_reader", loop__remove_reader, METH_O, loop_remove_reader_doc},
+    {"_remove_writer", loop__remove_writer, METH_O, loop_remove_writer_doc},
+    {"_transport_of", loop_transport_of, METH_O, loop_transport_of_doc},
     {"_set_background", ARGS_METHOD(loop_set_background), METH_FASTCALL,
      loop_set_background_doc},
     {NULL, NULL, 0, NULL},

@@ -11,6 +11,7 @@
 #include "handle.h"
 #include "loop.h"
 #include "task.h"
+#include "transport.h"
 
 static inline ModuleState *
 module_state(PyObject *module)
@@ -24,6 +25,22 @@ state_of_type(PyTypeObject *type)
     PyObject *module = PyType_GetModuleByDef(type, &kolk_module);
 
     return module != NULL ? module_state(module) : NULL;
+}
+
+int
+type_add_methods(PyObject *type, PyMethodDef *methods)
+{
+    for (; methods->ml_name != NULL; methods++) {
+        PyObject *method = PyDescr_NewMethod((PyTypeObject *)type, methods);
+
+        if (method == NULL
+            || PyObject_SetAttrString(type, methods->ml_name, method) < 0) {
+            Py_XDECREF(method);
+            return -1;
+        }
+        Py_DECREF(method);
+    }
+    return 0;
 }
 
 /* ---- filling the state ---- */
@@ -41,8 +58,9 @@ module_intern_names(ModuleState *state)
     state->context_keyword = PyTuple_Pack(1, state->str.context);
     state->msg_keyword = PyTuple_Pack(1, state->str.msg);
     state->loop_keyword = PyTuple_Pack(1, state->str.loop);
+    state->minus_one = PyLong_FromLong(-1);
     return state->context_keyword != NULL && state->msg_keyword != NULL
-                   && state->loop_keyword != NULL
+                   && state->loop_keyword != NULL && state->minus_one != NULL
                ? 0
                : -1;
 }
@@ -67,6 +85,10 @@ static const ModuleImport module_imports[] = {
                   true),
     MODULE_IMPORT(future_base, "asyncio", "Future", false),
     MODULE_IMPORT(task_base, "asyncio", "Task", false),
+    MODULE_IMPORT(transport_base, "asyncio.transports", "_FlowControlMixin",
+                  false),
+    MODULE_IMPORT(read_transport_base, "asyncio", "ReadTransport", false),
+    MODULE_IMPORT(buffered_protocol, "asyncio", "BufferedProtocol", false),
     MODULE_IMPORT(cancelled_error, "asyncio", "CancelledError", false),
     MODULE_IMPORT(invalid_state_error, "asyncio", "InvalidStateError", false),
     MODULE_IMPORT(is_coroutine, "asyncio", "iscoroutine", false),
@@ -194,7 +216,8 @@ module_exec(PyObject *module)
         || PyModule_AddFunctions(module, layout_functions) < 0
         || PyModule_AddFunctions(module, registry_functions) < 0
         || handle_types_add(module, state) < 0
-        || loop_type_add(module, state) < 0) {
+        || loop_type_add(module, state) < 0
+        || transport_types_add(module, state) < 0) {
         return -1;
     }
     return 0;

@@ -29,21 +29,28 @@ typedef struct TaskObject TaskObject;
     X(_create_task_with)                                                       \
     X(_loop)                                                                   \
     X(_source_traceback)                                                       \
+    X(_call_connection_lost)                                                   \
     X(add_done_callback)                                                       \
+    X(buffer_updated)                                                          \
     X(call_at)                                                                 \
     X(call_exception_handler)                                                  \
     X(call_soon)                                                               \
     X(cancel)                                                                  \
     X(context)                                                                 \
+    X(data_received)                                                           \
     X(eager_start)                                                             \
+    X(eof_received)                                                            \
     X(exception)                                                               \
     X(fileno)                                                                  \
+    X(get_buffer)                                                              \
     X(get_debug)                                                               \
     X(get_loop)                                                                \
     X(loop)                                                                    \
     X(message)                                                                 \
     X(msg)                                                                     \
     X(name)                                                                    \
+    X(pause_writing)                                                           \
+    X(resume_writing)                                                          \
     X(result)                                                                  \
     X(run)                                                                     \
     X(send)                                                                    \
@@ -68,6 +75,8 @@ typedef struct StateNames {
     X(future_iter_type)                                                        \
     X(task_type)                                                               \
     X(task_list_type)                                                          \
+    X(transport_type)                                                          \
+    X(read_pipe_type)                                                          \
     /* of asyncio */                                                           \
     X(handle_base)                                                             \
     X(timer_handle_base)                                                       \
@@ -77,6 +86,9 @@ typedef struct StateNames {
     X(cancelled_error)                                                         \
     X(invalid_state_error)                                                     \
     X(eager_task_factory)                                                      \
+    X(transport_base)                                                          \
+    X(read_transport_base)                                                     \
+    X(buffered_protocol)                                                       \
     X(extract_stack)                                                           \
     X(is_coroutine)                                                            \
     X(enter_task)                                                              \
@@ -100,7 +112,8 @@ typedef struct StateNames {
     /* ready-made arguments */                                                 \
     X(context_keyword)                                                         \
     X(msg_keyword)                                                             \
-    X(loop_keyword)
+    X(loop_keyword)                                                            \
+    X(minus_one)
 
 typedef struct ModuleState {
     StateNames str;
@@ -140,6 +153,10 @@ extern struct PyModuleDef kolk_module;
 /* The state of the module that made `type` or one of its bases, borrowed;
  * NULL with an exception set if there is none. */
 ModuleState *state_of_type(PyTypeObject *type);
+
+/* Adds methods to `type`, for those of one concept are in that concept's
+ * file. Returns 0, or -1 with an exception set. */
+int type_add_methods(PyObject *type, PyMethodDef *methods);
 
 /* ---- pools of memory ---- */
 

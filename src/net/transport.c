@@ -187,8 +187,12 @@ transport_end(kolk_transport *transport)
     }
     kolk_protocol *protocol = transport->protocol;
     protocol->ops->connection_lost(protocol, transport, error);
-    kolk__side_close(&transport->in);
-    kolk__side_close(&transport->other);
+    if (transport->is_borrowed) {
+        transport->in.fd = transport->other.fd = -1;
+    } else {
+        kolk__side_close(&transport->in);
+        kolk__side_close(&transport->other);
+    }
     if (owner != NULL) {
         owner->gone(owner);
     }

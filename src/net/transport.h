@@ -137,6 +137,7 @@ struct kolk_transport {
     bool is_lost;
     bool only_reads;
     bool only_writes; /* what comes is thrown away */
+    bool is_borrowed; /* whose descriptors others close */
     unsigned refs;
     int error;   /* what connection_lost() is told */
     int failure; /* of a write: told after what is left to be read, or 0 */

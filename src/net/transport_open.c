@@ -159,6 +159,7 @@ open_sides(kolk_transport *transport, int fd,
     transport->write_error = options->read_only ? -EPIPE : 0;
     transport->only_writes = options->write_only;
     transport->is_paused = options->paused;
+    transport->is_borrowed = options->borrowed;
     return 0;
 }
 

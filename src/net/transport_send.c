@@ -292,7 +292,7 @@ kolk_transport_write_limits(const kolk_transport *transport, size_t *high,
 static bool
 send_ends_by_closing(const kolk_transport *transport)
 {
-    return transport->out->kind == KOLK__SIDE_PIPE
+    return transport->out->kind == KOLK__SIDE_PIPE && !transport->is_borrowed
            && (transport->only_writes || transport->out == &transport->other);
 }
 
@@ -315,7 +315,7 @@ kolk__transport_end_wire(kolk_transport *transport)
         /* Fails for a connection that is gone already, which reading tells. */
         (void)kolk__sys.shutdown(out->fd, SHUT_WR);
     }
-    if (out == &transport->other) {
+    if (out == &transport->other && !transport->is_borrowed) {
         kolk__side_unlisten(transport, out);
         kolk__side_close(out);
     } else if (transport->only_writes && out->kind != KOLK__SIDE_SOCKET) {

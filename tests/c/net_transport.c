@@ -309,6 +309,27 @@ TEST(closing_with_unread_bytes_does_not_reset_the_connection)
     CHECK_STR(got, "answer");
 }
 
+TEST(a_borrowed_descriptor_stays_open)
+{
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    kolk_transport_options options = {.borrowed = true};
+    char got[8] = "";
+    int fds[2];
+
+    test_socketpair(fds);
+    CHECK_OK(talker_open(talker, fds[0], &options));
+    CHECK_OK(kolk_transport_write(talker->transport, "last", 4));
+    kolk_transport_close(talker->transport);
+    CHECK_INT(talker_wait(talker), 0);
+    CHECK_INT(kolk_transport_fileno(talker->transport), -EBADF);
+    CHECK_INT(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 4);
+    CHECK_INT(write(fds[0], "open", 4), 4);
+    CHECK_INT(recv(fds[1], got, sizeof got, MSG_DONTWAIT), 4);
+    CHECK_STR(got, "open");
+    test_close(fds[0]);
+}
+
 /* ---- from within callbacks ---- */
 
 /* What the callback of the event `life_when` does. */
