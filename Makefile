@@ -12,7 +12,7 @@ TLS ?=
 CERTIFICATE = build/tls/certificate.pem
 KEY = build/tls/key.pem
 
-.PHONY: help run serve test pytest check bench docs format install clean
+.PHONY: help run serve test pytest wheel check bench docs format install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' \
@@ -37,8 +37,12 @@ test: ## the tests, on both backends
 	@tools/test.sh dev
 
 pytest: ## the Python package's tests, on every Python >= 3.11 that is found
-	@tools/setup.sh test
+	@tools/setup.sh test python
 	@tools/python.sh
+
+wheel: ## a wheel for each of them, audited and tested, in build/wheels
+	@tools/setup.sh build python
+	@tools/wheel.sh
 
 check: ## all there is: format, layers, tidy, sanitizers, hard mode, targets
 	@tools/setup.sh test check docs

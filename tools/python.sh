@@ -4,8 +4,7 @@
 #
 #   tools/python.sh [STEP ...]    build, pytest, conformance; default: all
 #
-# PYTHONS names interpreters to use besides those on PATH and under pyenv,
-# VERSIONS limits them ("3.11 3.14"), SELECT is handed on to pytest, MODULES to
+# Which they are: tools/pythons.sh. SELECT is handed on to pytest, MODULES to
 # the conformance tests, PRESET is the preset that is built (dev). Everything
 # goes below build/python, private virtual environments included. Ends with the
 # line "N passed, N failed".
@@ -17,21 +16,7 @@ preset=${PRESET:-dev}
 build=$PWD/build/python
 [ $# -gt 0 ] || set -- build pytest conformance
 
-# "VERSION PATH" of each interpreter, the first one found of each version.
-list_pythons() {
-    local python
-    for python in ${PYTHONS:-} $(compgen -c python3. | grep -xE 'python3\.[0-9]+d?' | sort -u) \
-        ~/.pyenv/versions/*/bin/python; do
-        python=$(command -v "$python") || continue
-        "$python" -c '
-import sys, sysconfig, os
-if sys.version_info >= (3, 11) and os.path.exists(
-        os.path.join(sysconfig.get_path("include"), "Python.h")):
-    debug = "d" * hasattr(sys, "gettotalrefcount")
-    print("%d.%d%s" % (*sys.version_info[:2], debug), sys.executable)
-' 2>/dev/null || true
-    done | awk '!seen[$1]++' | sort -V
-}
+. tools/pythons.sh
 
 # An environment of our own for each, with what the tests import.
 make_environment() {
@@ -46,7 +31,6 @@ make_environment() {
 declare -A pythons
 list=""
 while read -r version python; do
-    [ -z "${VERSIONS:-}" ] || [[ " $VERSIONS " == *" $version "* ]] || continue
     make_environment "$version" "$python"
     pythons[$version]=$build/environment/$version/bin/python
     list+="${list:+;}${pythons[$version]}"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian or Ubuntu packages that are missing for the named uses.
 #
-#   tools/setup.sh build|tls|test|check|bench|docs ...
+#   tools/setup.sh build|tls|test|python|check|bench|docs ...
 #
 # As root or through sudo, without a question. Where neither is possible it
 # names the command to run and ends with status 1. Elsewhere than on Debian it
@@ -14,6 +14,7 @@ build="gcc libc6-dev make cmake ninja-build pkg-config liburing-dev
     libssl-dev"
 tls="openssl"
 test="$build $tls libcmocka-dev gdb curl netcat-openbsd python3"
+python="python3-dev python3-venv"
 check="g++ clang clang-tidy clang-format libclang-rt-dev valgrind
     qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools"
 bench="libuv1-dev libev-dev"
