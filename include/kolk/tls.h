@@ -29,12 +29,17 @@ typedef struct kolk_tls_engine kolk_tls_engine;
 /* Memory that is lent to an engine for some calls, so that records need not be
  * copied to it and from it. The engine moves `in` and `out` on, and lessens the
  * sizes, by what it takes and fills. */
-typedef struct kolk_tls_loan {
+typedef struct kolk_tls_loan kolk_tls_loan;
+struct kolk_tls_loan {
     const void *in; /* records that have come */
     size_t in_size;
     void *out; /* room for records to be sent */
     size_t out_size;
-} kolk_tls_loan;
+    /* NULL; or sends records from memory of the engine's, which may call it
+     * before it would fill `out`, with what `out` has room for: how many bytes
+     * have left. The rest goes to `out`. */
+    size_t (*send)(kolk_tls_loan *loan, const void *data, size_t size);
+};
 
 /* A handshake's place among others that wait until they may begin. */
 typedef struct kolk_tls_turn {

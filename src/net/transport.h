@@ -336,6 +336,12 @@ enum {
 int kolk__transport_put(kolk_transport *transport, const void *data,
                         size_t size, bool now);
 
+/* For a filter: sends what the kernel takes of bytes that nothing stands
+ * before: how many, or an error that kolk__transport_write_failed() is to be
+ * told of. Calls nothing else. */
+int kolk__transport_send(kolk_transport *transport, const void *data,
+                         size_t size);
+
 /* For a filter: `bytes` wait in it. It will be told to flush, now or when the
  * turn ends. */
 void kolk__transport_join(kolk_transport *transport, size_t bytes);

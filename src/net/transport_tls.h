@@ -41,6 +41,7 @@ typedef struct kolk__tls {
 
     /* writing */
     bool is_pumping;
+    int send_error; /* of a record that was to leave from where it was made */
     bool wants_end; /* close_notify behind the backlog */
     bool is_shut;   /* it was made */
     kolk__chunks backlog;

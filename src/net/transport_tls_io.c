@@ -6,8 +6,8 @@
  * much as there is, and has the plain text put where the protocol wants it. A
  * write is kept until the turn ends, so that small ones leave as one record; a
  * big one is made into records at once, from the caller's memory. Records are
- * made in memory that is shared, and sent from there: only what the kernel does
- * not take is copied, and no more are made until that has left.
+ * sent from where they were made, or from memory that is shared: only what the
+ * kernel does not take is copied, and no more are made until that has left.
  */
 #include <errno.h>
 #include <string.h>
@@ -361,14 +361,35 @@ records_write(kolk__tls *self, char *plain)
     return 0;
 }
 
-/* Makes records as many as there is room for, and sends them. */
+/* Sends the one record that will be made, from the engine's memory. */
+static size_t
+records_send(kolk_tls_loan *loan, const void *data, size_t size)
+{
+    kolk__tls *self = KOLK_CONTAINER_OF(loan, kolk__tls, loan);
+    bool is_first = loan->out_size == IO_RECORDS && self->send_error == 0;
+    int result =
+        is_first ? kolk__transport_send(self->transport, data, size) : 0;
+
+    if (result < 0) {
+        self->send_error = result;
+    }
+    return result > 0 ? (size_t)result : 0;
+}
+
+/* Makes records as many as there is room for, and sends them. One by itself
+ * leaves from where it was made; several are gathered, and leave together. */
 static int
 records_make(kolk__tls *self, char *wire)
 {
     kolk_tls_engine *engine = self->engine;
     int err = 0;
 
-    self->loan = (kolk_tls_loan){.out = wire, .out_size = IO_RECORDS};
+    self->send_error = 0;
+    self->loan = (kolk_tls_loan){
+        .out = wire,
+        .out_size = IO_RECORDS,
+        .send = self->backlog.bytes <= IO_RECORD ? records_send : NULL,
+    };
     if (engine->ops->lend != NULL) {
         engine->ops->lend(engine, &self->loan);
     }
@@ -379,6 +400,9 @@ records_make(kolk__tls *self, char *wire)
     }
     if (engine->ops->lend != NULL) {
         engine->ops->lend(engine, NULL);
+    }
+    if (self->send_error < 0) {
+        kolk__transport_write_failed(self->transport, self->send_error);
     }
     while (self->loan.out_size < IO_RECORDS) {
         io_put(self, wire, IO_RECORDS - self->loan.out_size, true);

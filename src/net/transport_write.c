@@ -115,14 +115,21 @@ write_at_once(kolk_transport *transport, const void *data, size_t size)
     return err;
 }
 
-/* May one piece leave as it is? There is nothing that it would have to wait for
- * or be put behind. */
+/* Is there nothing that bytes for the wire would have to wait for, or be put
+ * behind? */
+static bool
+write_wire_is_free(const kolk_transport *transport)
+{
+    return transport->into == &transport->queue
+           && kolk__chunks_are_empty(&transport->queue)
+           && write_may_go(transport);
+}
+
+/* May one piece of the user's leave as it is? */
 static bool
 write_is_free(const kolk_transport *transport)
 {
-    return transport->filter == NULL && transport->into == &transport->queue
-           && kolk__chunks_are_empty(&transport->queue)
-           && write_may_go(transport);
+    return transport->filter == NULL && write_wire_is_free(transport);
 }
 
 /* A write in a turn in which nothing else is ready. Is it the only one? In the
@@ -169,6 +176,18 @@ kolk__transport_put(kolk_transport *transport, const void *data, size_t size,
         write_added(transport, &transport->queue, false);
     }
     return err;
+}
+
+int
+kolk__transport_send(kolk_transport *transport, const void *data, size_t size)
+{
+    struct iovec piece = {.iov_base = kolk__op_buffer(data), .iov_len = size};
+
+    if (!write_wire_is_free(transport)) {
+        return 0;
+    }
+    ssize_t result = kolk__side_write_one(transport->out, &piece);
+    return result == -EAGAIN ? 0 : (int)result;
 }
 
 /* ---- the calls ---- */

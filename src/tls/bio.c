@@ -4,9 +4,10 @@
  *
  * A BIO that looks straight into the memory of whoever drives the engine. A
  * record is copied once on its way in, from there to OpenSSL's buffer of one
- * record, and once on its way out; both of those buffers are given back while
- * they are empty. Reading finds nothing rather than an end: whether the peer's
- * stream has ended is the engine's business, and no alert answers it.
+ * record, and on its way out unless it can be sent from there; both of those
+ * buffers are given back while they are empty. Reading finds nothing rather
+ * than an end: whether the peer's stream has ended is the engine's business,
+ * and no alert answers it.
  */
 #include <string.h>
 
@@ -43,7 +44,8 @@ bio_read(BIO *bio, char *buffer, int size)
     return (int)got;
 }
 
-/* Fills the loan, if it has room for all of it and nothing is before it. */
+/* Sends from the loan or fills it, if it has room for all of it and nothing is
+ * before it. */
 static bool
 loan_fill(kolk__tls_engine *self, const char *data, size_t size)
 {
@@ -53,9 +55,11 @@ loan_fill(kolk__tls_engine *self, const char *data, size_t size)
         || kolk__bytes_size(&self->out) > 0) {
         return false;
     }
-    memcpy(loan->out, data, size);
-    loan->out = (char *)loan->out + size;
-    loan->out_size -= size;
+    size_t sent = loan->send != NULL ? loan->send(loan, data, size) : 0;
+
+    memcpy(loan->out, data + sent, size - sent);
+    loan->out = (char *)loan->out + (size - sent);
+    loan->out_size -= size - sent;
     return true;
 }
 

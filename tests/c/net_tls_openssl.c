@@ -5,7 +5,10 @@
 #include "talker.h"
 #include "tls_pair.h"
 
+#include <errno.h>
 #include <netinet/in.h>
+
+#include "base/sys.h"
 
 /* Two transports with TLS between them. */
 struct link {
@@ -221,6 +224,69 @@ TEST(both_versions_carry_much_both_ways_over_unix_sockets)
 TEST(both_versions_carry_much_both_ways_over_tcp)
 {
     check_versions(true);
+}
+
+/* How the next sends go. */
+static struct {
+    ssize_t (*real)(int fd, const void *data, size_t size, int flags);
+    int shorts;   /* so many send a few bytes only */
+    int failures; /* and then so many fail */
+} sends;
+
+static ssize_t
+sends_run(int fd, const void *data, size_t size, int flags)
+{
+    if (sends.shorts > 0) {
+        sends.shorts--;
+        return sends.real(fd, data, size < 9 ? size : 9, flags);
+    }
+    if (sends.failures > 0) {
+        sends.failures--;
+        errno = ECONNRESET;
+        return -1;
+    }
+    return sends.real(fd, data, size, flags);
+}
+
+static void
+sends_begin(int shorts, int failures)
+{
+    sends.real = kolk__sys.send;
+    sends.shorts = shorts;
+    sends.failures = failures;
+    kolk__sys.send = sends_run;
+}
+
+TEST(a_record_that_leaves_in_part_arrives_whole)
+{
+    struct link *self =
+        link_new(test_real_loop_open(), tls_pair_new(NULL, NULL), true);
+    struct talker *server = self->ends[TLS_SERVER];
+
+    for (int shorts = 1; shorts < 4; shorts++) {
+        sends_begin(shorts, 0);
+        CHECK_OK(kolk_transport_write(self->ends[TLS_CLIENT]->transport,
+                                      "a record's text", 15));
+        kolk__sys.send = sends.real;
+        CHECK(talker_wait_size(server, (size_t)shorts * 15));
+    }
+    CHECK_STR(server->got, "a record's texta record's texta record's text");
+}
+
+TEST(a_record_that_cannot_be_sent_says_why)
+{
+    for (int shorts = 0; shorts < 2; shorts++) {
+        struct link *self =
+            link_new(test_real_loop_open(), tls_pair_new(NULL, NULL), true);
+        struct talker *client = self->ends[TLS_CLIENT];
+
+        sends_begin(shorts, 1);
+        CHECK_OK(kolk_transport_write(client->transport, "lost", 4));
+        kolk__sys.send = sends.real;
+        CHECK_INT(client->losses, 0); /* told by the loop */
+        CHECK(link_wait(self, link_is_lost));
+        CHECK_ERR(client->error, -ECONNRESET);
+    }
 }
 
 TEST(the_end_of_one_stream_leaves_the_other_open)

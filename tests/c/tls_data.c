@@ -131,6 +131,57 @@ TEST_ONCE(lent_memory_is_read_and_written_in_place)
     CHECK_INT(to->ops->read(to, plain, sizeof plain), 1);
 }
 
+/* Where records go that leave from the engine's memory. */
+static struct {
+    char wire[64];
+    size_t size;
+    size_t most; /* bytes of each call that leave */
+} data_sent;
+
+static size_t
+data_send(kolk_tls_loan *loan, const void *data, size_t size)
+{
+    size_t part = size < data_sent.most ? size : data_sent.most;
+
+    CHECK(size <= loan->out_size);
+    memcpy(data_sent.wire + data_sent.size, data, part);
+    data_sent.size += part;
+    return part;
+}
+
+TEST_ONCE(a_record_is_sent_from_the_engines_memory)
+{
+    char wire[64], plain[16];
+
+    tls_pair *pair = pair_open();
+    (void)tls_pair_carry(pair, TLS_SERVER);
+    kolk_tls_engine *from = end_of(pair, TLS_CLIENT);
+    kolk_tls_engine *to = end_of(pair, TLS_SERVER);
+    kolk_tls_loan loan = {
+        .out = wire, .out_size = sizeof wire, .send = data_send};
+    from->ops->lend(from, &loan);
+    data_sent.most = sizeof data_sent.wire;
+    CHECK_INT(from->ops->write(from, "all", 3), 3);
+    CHECK_INT(loan.out_size, sizeof wire);
+    CHECK_INT(to->ops->feed(to, data_sent.wire, data_sent.size),
+              data_sent.size);
+    CHECK_INT(to->ops->read(to, plain, sizeof plain), 3);
+    CHECK(memcmp(plain, "all", 3) == 0);
+    /* The rest of one is in the memory that was lent. */
+    data_sent.size = 0;
+    data_sent.most = 7;
+    CHECK_INT(from->ops->write(from, "part", 4), 4);
+    CHECK_INT(data_sent.size, 7);
+    CHECK_INT(to->ops->feed(to, data_sent.wire, 7), 7);
+    CHECK_ERR(to->ops->read(to, plain, sizeof plain), -EAGAIN);
+    CHECK_INT(to->ops->feed(to, wire, sizeof wire - loan.out_size),
+              sizeof wire - loan.out_size);
+    CHECK_INT(to->ops->read(to, plain, sizeof plain), 4);
+    CHECK(memcmp(plain, "part", 4) == 0);
+    CHECK_INT(from->ops->output_size(from), 0);
+    from->ops->lend(from, NULL);
+}
+
 TEST_ONCE(what_was_fed_comes_before_what_is_lent)
 {
     char wire[256], plain[16];
