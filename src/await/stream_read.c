@@ -144,15 +144,16 @@ kolk__stream_fill(kolk_stream *stream, kolk__stream_wait *wait)
 int
 kolk_stream_read(kolk_stream *stream, void *buffer, size_t size)
 {
-    kolk__stream_wait wait = {.is_gone = false};
+    kolk__stream_wait wait;
     int err =
         kolk__stream_read_begin(stream, "kolk_stream_read() outside a task");
 
     if (KOLK_UNLIKELY(err < 0)) {
         return err;
     }
+    /* However large `size` is, one system call's result is an int. */
+    wait.is_gone = false;
     stream->is_in_line = false;
-    size = size < INT_MAX ? size : INT_MAX;
     if (kolk__read_buffer_size(&stream->buffer) == 0) {
         if (size >= READ_DIRECT) {
             return kolk__stream_read_end(
