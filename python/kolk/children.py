@@ -1,12 +1,16 @@
 """Child processes: started by subprocess.Popen, watched by their pidfd.
 
-Where the kernel has no pidfd, a thread waits for each child.
+Where the kernel has no pidfd, a thread waits for each child. From 3.14 on
+asyncio's own watchers do just that, and are taken as they are. Before, it has
+one for the whole process, of which nothing is used.
 """
 
 import os
 import threading
-from asyncio import tasks, unix_events
+from asyncio import unix_events
 from asyncio.log import logger
+
+_HAS_WATCHERS = hasattr(unix_events, "_PidfdChildWatcher")
 
 
 class ChildrenMixin:
@@ -15,6 +19,14 @@ class ChildrenMixin:
     # In which turn a child's end is told is asyncio's, which has changed.
     _child_watcher_callback = (
         unix_events._UnixSelectorEventLoop._child_watcher_callback)
+
+    def _init_children(self):
+        if not _HAS_WATCHERS:
+            return
+        if unix_events.can_use_pidfd():
+            self._watcher = unix_events._PidfdChildWatcher()
+        else:
+            self._watcher = unix_events._ThreadedChildWatcher()
 
     async def _make_subprocess_transport(self, protocol, args, shell, stdin,
                                          stdout, stderr, bufsize, extra=None,
@@ -30,7 +42,7 @@ class ChildrenMixin:
             raise
         except BaseException:
             transport.close()
-            await tasks.shield(transport._wait())
+            await transport._wait()
             raise
         return transport
 
@@ -58,6 +70,11 @@ class ChildrenMixin:
         else:
             self.call_soon_threadsafe(self._child_watcher_callback, pid, code,
                                       transport)
+
+
+if _HAS_WATCHERS:
+    ChildrenMixin._make_subprocess_transport = (
+        unix_events._UnixSelectorEventLoop._make_subprocess_transport)
 
 
 def _exit_code(pid):

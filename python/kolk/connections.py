@@ -20,14 +20,21 @@ from kolk.transports import Transport, is_plain_socket
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
                         errno.ENOMEM))
 
+# What follows the backlog in asyncio's calls, by default.
+_TIMES_AND_CONTEXT = (constants.SSL_HANDSHAKE_TIMEOUT,
+                      constants.SSL_SHUTDOWN_TIMEOUT)
+if "context" in (selector_events.BaseSelectorEventLoop._accept_connection
+                 .__code__.co_varnames[:10]):
+    _TIMES_AND_CONTEXT += (None,)
+
 _BORROWED = {
     base_events.BaseEventLoop: (
         "_connect_sock", "_create_connection_transport",
         "_create_server_getaddrinfo", "_ensure_resolved", "_log_subprocess",
-        "_sendfile_fallback", "connect_accepted_socket", "connect_read_pipe",
+        "_getaddrinfo_debug", "_sendfile_fallback", "connect_accepted_socket", "connect_read_pipe",
         "connect_write_pipe", "create_connection", "create_datagram_endpoint",
-        "create_server", "sendfile", "start_tls", "subprocess_exec",
-        "subprocess_shell"),
+        "create_server", "getaddrinfo", "getnameinfo", "sendfile",
+        "start_tls", "subprocess_exec", "subprocess_shell"),
     selector_events.BaseSelectorEventLoop: (
         "_accept_connection2", "_make_datagram_transport"),
     unix_events._UnixSelectorEventLoop: (
@@ -107,6 +114,7 @@ class ConnectionsMixin:
     def _accept_connection(self, protocol_factory, sock, sslcontext=None,
                            server=None, backlog=100, *times_and_context):
         """`sock` is readable: takes the connections that wait."""
+        times_and_context = times_and_context or _TIMES_AND_CONTEXT
         for _ in range(backlog + 1):
             try:
                 connection, address = sock.accept()

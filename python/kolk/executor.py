@@ -1,11 +1,10 @@
-"""Blocking work in threads: executors, and name resolution in them."""
+"""Blocking work in threads: executors."""
 
 import concurrent.futures
-import socket
 import sys
 import threading
 import warnings
-from asyncio import base_events, futures, timeouts
+from asyncio import futures, timeouts
 
 
 class ExecutorMixin:
@@ -82,35 +81,3 @@ class ExecutorMixin:
         except Exception as error:
             if not self.is_closed() and not future.cancelled():
                 self.call_soon_threadsafe(future.set_exception, error)
-
-    # ---- names ----
-
-    async def getaddrinfo(self, host, port, *, family=0, type=0, proto=0,
-                          flags=0):
-        """socket.getaddrinfo(), in the default executor."""
-        resolve = (self._getaddrinfo_debug if self._debug
-                   else socket.getaddrinfo)
-        return await self.run_in_executor(
-            None, resolve, host, port, family, type, proto, flags)
-
-    async def getnameinfo(self, sockaddr, flags=0):
-        """socket.getnameinfo(), in the default executor."""
-        return await self.run_in_executor(
-            None, socket.getnameinfo, sockaddr, flags)
-
-    def _getaddrinfo_debug(self, host, port, family, type, proto, flags):
-        begin = self.time()
-        addresses = socket.getaddrinfo(host, port, family, type, proto, flags)
-        took = self.time() - begin
-        what = [f"{host}:{port!r}"]
-        for name, value in (("family", family), ("type", type),
-                            ("proto", proto), ("flags", flags)):
-            if value:
-                what.append(f"{name}={value!r}")
-        message = (f"Getting address info {', '.join(what)} took "
-                   f"{took * 1e3:.3f}ms: {addresses!r}")
-        if took >= self.slow_callback_duration:
-            base_events.logger.info(message)
-        else:
-            base_events.logger.debug(message)
-        return addresses

@@ -59,6 +59,7 @@ class Loop(_kolk.LoopBase, ReportsMixin, ExecutorMixin, SignalsMixin,
         self._init_executor()
         self._init_signals()
         self._init_connections()
+        self._init_children()
         self._asyncgens = weakref.WeakSet()
         self._asyncgens_shutdown_called = False
         self._old_agen_hooks = None

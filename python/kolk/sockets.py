@@ -57,6 +57,8 @@ class SocketsMixin:
             future.set_exception(error)
         else:
             future.set_result(result)
+        finally:
+            future = None  # the error leads here
 
     def _sock_read_done(self, fd, handle, future):
         if not handle.cancelled():

@@ -195,8 +195,7 @@ class Transport(_kolk.TransportBase, _Base):
                 self._cancel_sendfile()
                 raise
         finally:
-            if total > 0:
-                os.lseek(fd, offset + total, os.SEEK_SET)
+            os.lseek(fd, offset + total, os.SEEK_SET)
             if was_reading:
                 self.resume_reading()
         return total

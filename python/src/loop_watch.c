@@ -298,6 +298,19 @@ loop_watch_remove(LoopObject *loop, bool is_writer, PyObject *arg)
     return was < 0 ? NULL : PyBool_FromLong(was);
 }
 
+/* For transports of asyncio's own, whose descriptor may be no number. */
+static PyObject *
+loop_watch_remove_any(LoopObject *loop, bool is_writer, PyObject *arg)
+{
+    PyObject *was = loop_watch_remove(loop, is_writer, arg);
+
+    if (was == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear();
+        Py_RETURN_FALSE;
+    }
+    return was;
+}
+
 /* The same for the program, which may not meddle with transports. */
 static PyObject *
 loop_watch_remove_checked(LoopObject *loop, bool is_writer, PyObject *arg)
@@ -404,7 +417,7 @@ loop_remove_reader(PyObject *op, PyObject *arg)
 static PyObject *
 loop__remove_reader(PyObject *op, PyObject *arg)
 {
-    return loop_watch_remove((LoopObject *)op, false, arg);
+    return loop_watch_remove_any((LoopObject *)op, false, arg);
 }
 
 PyDoc_STRVAR(loop_remove_writer_doc,
@@ -420,7 +433,7 @@ loop_remove_writer(PyObject *op, PyObject *arg)
 static PyObject *
 loop__remove_writer(PyObject *op, PyObject *arg)
 {
-    return loop_watch_remove((LoopObject *)op, true, arg);
+    return loop_watch_remove_any((LoopObject *)op, true, arg);
 }
 
 PyMethodDef loop_watch_methods[] = {
