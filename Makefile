@@ -7,18 +7,23 @@ export CC = gcc
 endif
 PREFIX ?= /usr/local
 DIR ?= .
-# TLS=1: run and serve speak TLS, with a certificate made for it.
+# TLS=1: tour and serve speak TLS, with a certificate made for it.
 TLS ?=
 CERTIFICATE = build/tls/certificate.pem
 KEY = build/tls/key.pem
 
-.PHONY: help run serve test pytest wheel check bench docs format install clean
+.PHONY: help run tour serve test pytest wheel check bench docs format install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' \
 	    $(MAKEFILE_LIST)
 
-run: ## build the library and let 200 clients read its documents over HTTP
+run: ## serve the FastAPI example with uvicorn on kolk to 200 clients on kolk
+	@tools/setup.sh build python
+	@tools/venv.sh
+	@build/venv/bin/python examples/python/tour.py
+
+tour: ## the same in C: 200 clients read the documents from a web server
 	@tools/setup.sh build $(if $(TLS),tls)
 	@tools/build.sh release -DKOLK_TESTS=OFF -DKOLK_BENCH=OFF
 	@$(if $(TLS),tools/certificate.sh build/tls)
@@ -32,9 +37,11 @@ serve: ## serve the folder DIR over HTTP until Ctrl-C
 	@build/release/examples/c/http_server "$(DIR)" 8000 \
 	    $(if $(TLS),$(CERTIFICATE) $(KEY))
 
-test: ## the tests, on both backends
-	@tools/setup.sh test
+test: ## the tests in C and, on the system's Python, in Python, on both backends
+	@tools/setup.sh test python
 	@tools/test.sh dev
+	@VERSIONS=$$(python3 -c "import sys; print(\"%d.%d\" % sys.version_info[:2])") \
+	    tools/python.sh build pytest
 
 pytest: ## the Python package's tests, on every Python >= 3.11 that is found
 	@tools/setup.sh test python
