@@ -14,7 +14,8 @@ from asyncio import (base_events, constants, exceptions, selector_events,
                      sslproto, trsock, unix_events)
 from asyncio.log import logger
 
-from kolk.transports import Transport, is_plain_socket
+from kolk.transports import (ReadPipeTransport, Transport,
+                             WritePipeTransport, is_plain_socket)
 
 # What out of descriptors or memory accept() says.
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
@@ -38,7 +39,6 @@ _BORROWED = {
     selector_events.BaseSelectorEventLoop: (
         "_accept_connection2", "_make_datagram_transport"),
     unix_events._UnixSelectorEventLoop: (
-        "_make_read_pipe_transport", "_make_write_pipe_transport",
         "create_unix_connection", "create_unix_server"),
 }
 
@@ -83,6 +83,14 @@ class ConnectionsMixin:
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra,
                                     server=server, context=context)
         return ssl_protocol._app_transport
+
+    def _make_read_pipe_transport(self, pipe, protocol, waiter=None,
+                                  extra=None):
+        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(self, pipe, protocol, waiter=None,
+                                   extra=None):
+        return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _ensure_fd_no_transport(self, fd):
         """Raises RuntimeError for a descriptor that a transport has."""

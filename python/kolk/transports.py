@@ -4,6 +4,7 @@ What happens per event is in the extension. Here connections begin and end,
 and say what they are.
 """
 
+import errno
 import os
 import socket
 import stat
@@ -98,7 +99,22 @@ class _Base:
         yield f"fd={self._number}"
 
 
-class Transport(_kolk.TransportBase, _Base):
+class _Writing:
+    """What transports that write have in common."""
+
+    __slots__ = ()
+
+    def _begin_limits(self):
+        self._high_water = 64 * 1024
+        self._low_water = 16 * 1024
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        """Set when pause_writing() and resume_writing() are called."""
+        self._set_write_buffer_limits(high=high, low=low)
+        self._set_limits(self._high_water, self._low_water)
+
+
+class Transport(_kolk.TransportBase, _Base, _Writing):
     """A connection: an asyncio.Transport of a stream socket."""
 
     _start_tls_compatible = True
@@ -119,8 +135,7 @@ class Transport(_kolk.TransportBase, _Base):
                 extra["peername"] = sock.getpeername()
             except OSError:
                 extra["peername"] = None
-        self._high_water = 64 * 1024
-        self._low_water = 16 * 1024
+        self._begin_limits()
         self._number = sock.fileno()
         self._open(loop, self._number, protocol, context, "s")
         self._file = sock
@@ -147,11 +162,6 @@ class Transport(_kolk.TransportBase, _Base):
         server, self._server = self._server, None
         if server is not None:
             _detach(server, self)
-
-    def set_write_buffer_limits(self, high=None, low=None):
-        """Set when pause_writing() and resume_writing() are called."""
-        self._set_write_buffer_limits(high=high, low=low)
-        self._set_limits(self._high_water, self._low_water)
 
     def _warn_lost(self):
         logger.warning("socket.send() raised exception.")
@@ -199,6 +209,99 @@ class Transport(_kolk.TransportBase, _Base):
             if was_reading:
                 self.resume_reading()
         return total
+
+
+class _Pipe(_Base):
+    """A transport of a pipe, or of what is used as one."""
+
+    __slots__ = ()
+
+    _copy = None  # a descriptor of ours, where the file's is in use already
+
+    def _begin_pipe(self, loop, pipe, protocol, waiter, extra, kind, message):
+        self._extra = extra = {} if extra is None else extra
+        extra["pipe"] = pipe
+        number = pipe.fileno()
+        mode = os.fstat(number).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+                or stat.S_ISCHR(mode)):
+            raise ValueError(message)
+        self._number = number
+        try:
+            self._open(loop, number, protocol, None, kind)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # The other direction of the same file has a transport.
+            self._copy = os.dup(number)
+            self._open(loop, self._copy, protocol, None, kind)
+        self._file = pipe
+        self._begin(protocol, waiter, None)
+
+    @property
+    def _pipe(self):
+        return self._file
+
+    @_pipe.setter
+    def _pipe(self, file):
+        self._file = file
+
+    @property
+    def _fileno(self):
+        return self._number
+
+    def _close_file(self):
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            os.close(copy)
+        super()._close_file()
+
+    def _tell_eof(self):
+        self._loop.call_soon(self.get_protocol().eof_received)
+
+    def __repr__(self):
+        info = list(self._describe())
+        if self._file is None:
+            info.append("closed")
+        elif self._loop is None or self._loop.is_closed():
+            info.append("open")
+        else:
+            info.append(self._activity())
+        return f"<{' '.join(info)}>"
+
+
+class ReadPipeTransport(_kolk.ReadPipeBase, _Pipe):
+    """The reading end of a pipe: an asyncio.ReadTransport."""
+
+    def __init__(self, loop, pipe, protocol, waiter=None, extra=None):
+        self._begin_pipe(loop, pipe, protocol, waiter, extra, "r",
+                         "Pipe transport is for pipes/sockets only.")
+
+    def _call_connection_lost(self, exc):
+        if exc is not None and getattr(exc, "errno", None) != errno.EIO:
+            self._tell(exc, "Fatal read error on pipe transport")
+        super()._call_connection_lost(exc)
+
+    def _activity(self):
+        return "polling" if self.is_reading() else "idle"
+
+
+class WritePipeTransport(_kolk.TransportBase, _Pipe, _Writing):
+    """The writing end of a pipe: an asyncio.WriteTransport."""
+
+    def __init__(self, loop, pipe, protocol, waiter=None, extra=None):
+        self._begin_limits()
+        self._begin_pipe(loop, pipe, protocol, waiter, extra, "w",
+                         "Pipe transport is only for "
+                         "pipes, sockets and character devices")
+
+    def _warn_lost(self):
+        logger.warning("pipe closed by peer or "
+                       "os.write(pipe, data) raised exception.")
+
+    def _activity(self):
+        size = self.get_write_buffer_size()
+        return f"{'polling' if size else 'idle'} bufsize={size}"
 
 
 def _regular_file(file):

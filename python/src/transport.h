@@ -91,7 +91,7 @@ int transport_close(TransportObject *self);
 static inline bool
 transport_is_shut(const TransportObject *self)
 {
-    return self->is_closing && !self->is_draining;
+    return self->is_closing && (!self->is_draining || self->is_pipe);
 }
 
 /* Closes at once; connection_lost() is told `error`, or None for NULL. */
