@@ -17,7 +17,8 @@ kolk__net_take_wire(kolk__net *net)
     void *buffer = net->wire_buffer;
 
     net->wire_buffer = NULL;
-    return buffer != NULL ? buffer : kolk__sys.malloc(KOLK__WIRE_SIZE);
+    return buffer != NULL ? buffer
+                          : kolk__sys.malloc(KOLK__WIRE_SIZE + KOLK__NET_LINE);
 }
 
 void

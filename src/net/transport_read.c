@@ -143,7 +143,7 @@ read_push_shared(kolk_transport *transport)
     void *buffer = kolk__net_take_buffer(net);
 
     if (KOLK_LIKELY(buffer != NULL)) {
-        read_push_into(transport, buffer, KOLK__READ_SIZE);
+        read_push_into(transport, kolk__net_align(buffer), KOLK__READ_SIZE);
         kolk__net_give_buffer(net, buffer);
     } else {
         read_push_without_memory(transport);

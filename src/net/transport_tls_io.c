@@ -215,14 +215,15 @@ kolk__tls_receive(kolk__tls *self, void *buffer, size_t size, size_t limit)
         return -ENOMEM;
     }
     while (result == -EAGAIN && !self->is_wire_over) {
-        int got = kolk__transport_recv(transport, wire, io_wanted(size));
+        char *bytes = kolk__net_align(wire);
+        int got = kolk__transport_recv(transport, bytes, io_wanted(size));
 
         if (got < 0) {
             result = got;
             break;
         }
         received += (size_t)got;
-        result = io_received(self, wire, (size_t)got, buffer, size);
+        result = io_received(self, bytes, (size_t)got, buffer, size);
         if (result == -EAGAIN && received > limit) {
             result = -KOLK_ELIMIT;
         }
@@ -450,7 +451,7 @@ kolk__tls_pump(kolk__tls *self)
 
         err = wire != NULL ? 0 : -ENOMEM;
         while (err == 0 && pump_may_go_on(self)) {
-            err = records_make(self, wire);
+            err = records_make(self, kolk__net_align(wire));
         }
         if (wire != NULL) {
             kolk__net_give_wire(transport->net, wire);
