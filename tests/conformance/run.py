@@ -149,12 +149,6 @@ def is_expected(rows, way, test):
                for version, ways, tests in rows)
 
 
-def is_named(rows, way, test):
-    """Is exactly this test expected to fail, not only some of its class?"""
-    return is_expected([row for row in rows if not row[2].endswith(".*")], way,
-                       test)
-
-
 def run_module(module, way, pattern):
     command = [sys.executable, "-X", "faulthandler", "-W", "ignore", __file__,
                "--inside", way, f"{module}:{pattern}"]
@@ -198,7 +192,7 @@ def main():
                    if not is_expected(rows, way, test)
                    and test not in missing}
             good = [test for test in found["passed"]
-                    if is_named(rows, way, test)
+                    if is_expected(rows, way, test)
                     and test not in found["failed"]]
             expected = len(found["failed"]) - len(bad) - len(missing)
             print(f"{module} ({way}): {len(found['passed'])} passed, "
