@@ -3,7 +3,12 @@
  * SPDX-License-Identifier: MIT
  *
  * asyncio's methods work on our futures as they are. Those of ours do what is
- * done all the time in fewer steps: making one, setting a result, freeing it.
+ * done all the time in fewer steps: making one, setting a result, awaiting it,
+ * freeing it.
+ *
+ * `await` of the interpreter asks for an iterator, which is the future itself
+ * here. A program that calls __await__() gets asyncio's, with the methods of a
+ * generator, which a future must not have: it would be a coroutine.
  */
 #include "task.h"
 
@@ -114,6 +119,26 @@ future_cancelled_error(FutureObject *self)
 }
 
 PyObject *
+future_outcome(FutureObject *self)
+{
+    if (self->state == LAYOUT_CANCELLED) {
+        return future_cancelled_error(self);
+    }
+    if (self->exception == NULL) {
+        return NULL;
+    }
+    self->log_tb = 0;
+    if (PyException_SetTraceback(self->exception, self->exception_tb != NULL
+                                                      ? self->exception_tb
+                                                      : Py_None)
+        < 0) {
+        return NULL;
+    }
+    Py_CLEAR(self->exception_tb);
+    return Py_NewRef(self->exception);
+}
+
+PyObject *
 future_get_callbacks(PyObject *op, void *Py_UNUSED(closure))
 {
     FutureObject *self = future_of(op);
@@ -191,8 +216,90 @@ future_set_result(PyObject *op, PyObject *result)
     Py_RETURN_NONE;
 }
 
+/* ---- await ---- */
+
+PyDoc_STRVAR(future_dunder_await_doc, "__await__($self, /)\n--\n\n"
+                                      "Return an iterator to be used in await "
+                                      "expression.");
+
+PyObject *
+future_dunder_await(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return Py_TYPE(op)->tp_iter(op); /* asyncio's, which is the same there */
+}
+
+PyObject *
+future_await(PyObject *op)
+{
+    return KOLK_LIKELY(future_of(op)->fut_loop != NULL)
+               ? Py_NewRef(op)
+               : future_dunder_await(op, NULL);
+}
+
+PySendResult
+future_send(PyObject *op, PyObject *Py_UNUSED(value), PyObject **result)
+{
+    FutureObject *self = future_of(op);
+
+    *result = NULL;
+    if (self->state == LAYOUT_PENDING) {
+        if (KOLK_UNLIKELY(self->blocking)) {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "await wasn't used with future");
+            return PYGEN_ERROR;
+        }
+        self->blocking = 1;
+        *result = Py_NewRef(op);
+        return PYGEN_NEXT;
+    }
+    if (KOLK_LIKELY(self->result != NULL)) {
+        *result = Py_NewRef(self->result);
+        return PYGEN_RETURN;
+    }
+    PyObject *error = future_outcome(self);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return PYGEN_ERROR;
+}
+
+PyObject *
+future_iternext(PyObject *op)
+{
+    PyObject *result;
+    PySendResult status = future_send(op, Py_None, &result);
+
+    if (status != PYGEN_RETURN) {
+        return result;
+    }
+    if (result != Py_None) { /* which needs no exception */
+        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+
+        if (stop != NULL) {
+            error_raise(stop);
+        }
+    }
+    Py_DECREF(result);
+    return NULL;
+}
+
+int
+future_hide_next(PyObject *type)
+{
+    PyObject *dict = ((PyTypeObject *)type)->tp_dict;
+
+    if (PyDict_DelItemString(dict, "__next__") < 0) {
+        return -1;
+    }
+    PyType_Modified((PyTypeObject *)type);
+    return 0;
+}
+
 static PyMethodDef future_methods[] = {
     {"set_result", future_set_result, METH_O, future_set_result_doc},
+    {"__await__", future_dunder_await, METH_NOARGS | METH_COEXIST,
+     future_dunder_await_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -301,6 +408,9 @@ static PyType_Slot future_slots[] = {
     {Py_tp_dealloc, future_dealloc},
     {Py_tp_traverse, future_traverse},
     {Py_tp_clear, future_clear},
+    {Py_am_await, future_await},
+    {Py_am_send, future_send},
+    {Py_tp_iternext, future_iternext},
     {Py_tp_methods, future_methods},
     {Py_tp_getset, future_getsets},
     {0, NULL},
@@ -319,6 +429,7 @@ future_type_add(PyObject *module, ModuleState *state)
     state->future_type =
         PyType_FromModuleAndSpec(module, &future_spec, state->future_base);
     return state->future_type != NULL
+                   && future_hide_next(state->future_type) == 0
                ? PyModule_AddObjectRef(module, "Future", state->future_type)
                : -1;
 }

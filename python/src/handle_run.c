@@ -9,6 +9,7 @@
 
 #include "errors.h"
 #include "loop.h"
+#include "task.h" /* which task runs */
 
 /* Other objects with a run() may be given as a context. */
 static PyObject *
@@ -133,6 +134,7 @@ handle_run(HandleObject *self)
     if (self->is_cancelled || self->callback == NULL) {
         return;
     }
+    registry_settle(self->loop);
     if (KOLK_LIKELY(!self->loop->debug && self->kind != HANDLE_GUARDED)) {
         handle_run_plain(self);
     } else {

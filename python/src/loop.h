@@ -36,8 +36,9 @@ struct LoopObject {
     bool debug;
     bool is_nested; /* may be run inside of its own callbacks */
     unsigned overridden;
-    PyObject *raised;            /* strong: ends the run */
-    PyObject *current_handle;    /* borrowed, in debug mode only */
+    PyObject *raised;         /* strong: ends the run */
+    PyObject *current_handle; /* borrowed, in debug mode only */
+    bool has_current; /* task_registry.c: asyncio has noted that no task runs */
     PyThreadState *thread_state; /* while the GIL is let go */
     kolk_hooks hooks;
     kolk_clock clock;

@@ -11,6 +11,7 @@
 #include "convert.h"
 #include "errors.h"
 #include "loop.h"
+#include "task.h" /* which task runs */
 
 #include <errno.h>
 
@@ -83,6 +84,7 @@ loop_report_error(LoopObject *self, const char *message)
         loop_park(self, exception);
         return;
     }
+    registry_settle(self);
     loop_call_handler(self, message, exception);
     Py_DECREF(exception);
 }
@@ -103,6 +105,7 @@ loop_before_block(kolk_hooks *hooks)
 {
     LoopObject *self = KOLK_CONTAINER_OF(hooks, LoopObject, hooks);
 
+    registry_settle(self);
     self->thread_state = PyEval_SaveThread();
 }
 
@@ -200,6 +203,7 @@ static PyObject *
 loop_run_end(LoopObject *self, int err)
 {
     self->turning--;
+    registry_settle(self);
     if (self->raised != NULL) {
         return loop_raise_parked(self);
     }

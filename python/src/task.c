@@ -344,6 +344,7 @@ static PyMethodDef task_methods[] = {
 #if PY_VERSION_HEX < 0x030D0000
     {"get_name", task_get_name, METH_NOARGS, task_get_name_doc},
 #endif
+    {"__await__", future_dunder_await, METH_NOARGS | METH_COEXIST, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -443,6 +444,9 @@ static PyType_Slot task_slots[] = {
     {Py_tp_finalize, task_finalize},
     {Py_tp_traverse, task_traverse},
     {Py_tp_clear, task_clear},
+    {Py_am_await, future_await},
+    {Py_am_send, future_send},
+    {Py_tp_iternext, future_iternext},
     {Py_tp_methods, task_methods},
     {Py_tp_getset, task_getsets},
     {0, NULL},
@@ -465,7 +469,7 @@ task_type_add(PyObject *module, ModuleState *state)
     }
     state->task_type = PyType_FromModuleAndSpec(module, &task_spec, bases);
     Py_DECREF(bases);
-    return state->task_type != NULL
+    return state->task_type != NULL && future_hide_next(state->task_type) == 0
                ? PyModule_AddObjectRef(module, "Task", state->task_type)
                : -1;
 }

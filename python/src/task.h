@@ -55,6 +55,18 @@ int future_schedule_callbacks(FutureObject *self);
  * NULL. */
 PyObject *future_cancelled_error(FutureObject *self);
 
+/* What `self`, which is done, makes throw whoever waits for it, new; NULL for
+ * nothing, or with an exception set. */
+PyObject *future_outcome(FutureObject *self);
+
+/* Slots and methods of both types: await by the interpreter, and by calls. A
+ * type's __next__ is hidden when it is made. */
+PyObject *future_await(PyObject *op);
+PySendResult future_send(PyObject *op, PyObject *value, PyObject **result);
+PyObject *future_iternext(PyObject *op);
+PyObject *future_dunder_await(PyObject *op, PyObject *ignored);
+int future_hide_next(PyObject *type);
+
 /* Frees what every field of asyncio's holds, the loop's apart. */
 void future_clear_fields(FutureObject *self);
 
@@ -99,5 +111,22 @@ void registry_remove(ModuleState *state, TaskObject *self);
 /* `self` is asyncio.current_task(), or none is. Return 0 or -1. */
 int registry_enter(ModuleState *state, TaskObject *self);
 int registry_leave(ModuleState *state, TaskObject *self);
+
+/* Something else than a step of ours comes next. */
+#if PY_VERSION_HEX >= 0x030E0000
+static inline void
+registry_settle(LoopObject *Py_UNUSED(loop))
+{
+}
+#else
+void registry_forget_current(LoopObject *loop);
+static inline void
+registry_settle(LoopObject *loop)
+{
+    if (loop->has_current) {
+        registry_forget_current(loop);
+    }
+}
+#endif
 
 extern PyMethodDef registry_functions[];

@@ -12,8 +12,11 @@
  * does. So ours are in a list here, and once the first one is made, a view
  * that shows both takes the place of asyncio's set (kolk/task_list.py).
  *
- * The current task is in a dictionary before 3.14, where a loop between two
- * steps must not be found at all, and in the thread's state from then on.
+ * The current task is in a dictionary before 3.14, and in the thread's state
+ * from then on. A loop without a task must not be found in the dictionary. But
+ * taking it out and putting it in makes the dictionary grow again every few
+ * steps, so between two steps of ours, where no other code runs, it is there
+ * with None.
  */
 #include "task.h"
 
@@ -157,8 +160,9 @@ registry_remove(ModuleState *state, TaskObject *self)
     }
 }
 
-int
-registry_enter(ModuleState *state, TaskObject *self)
+/* The first step of several: nobody else may be in one. */
+static int
+registry_enter_first(ModuleState *state, TaskObject *self)
 {
     PyObject *task = PyDict_SetDefault(state->current_tasks, self->fut_loop,
                                        (PyObject *)self);
@@ -176,20 +180,34 @@ registry_enter(ModuleState *state, TaskObject *self)
 }
 
 int
+registry_enter(ModuleState *state, TaskObject *self)
+{
+    LoopObject *loop = (LoopObject *)self->fut_loop;
+
+    if (KOLK_UNLIKELY(!loop->has_current)) {
+        return registry_enter_first(state, self);
+    }
+    loop->has_current = false; /* until the step ends */
+    return PyDict_SetItem(state->current_tasks, self->fut_loop,
+                          (PyObject *)self);
+}
+
+int
 registry_leave(ModuleState *state, TaskObject *self)
 {
-    PyObject *task =
-        PyDict_GetItemWithError(state->current_tasks, self->fut_loop);
+    LoopObject *loop = (LoopObject *)self->fut_loop;
 
-    if (KOLK_LIKELY(task == (PyObject *)self)) {
-        return PyDict_DelItem(state->current_tasks, self->fut_loop);
+    loop->has_current = true;
+    return PyDict_SetItem(state->current_tasks, self->fut_loop, Py_None);
+}
+
+void
+registry_forget_current(LoopObject *loop)
+{
+    loop->has_current = false;
+    if (PyDict_DelItem(loop->state->current_tasks, (PyObject *)loop) < 0) {
+        PyErr_Clear(); /* somebody else has taken it out */
     }
-    if (!PyErr_Occurred()) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "Leaving task %R does not match the current task %R.",
-                     self, task != NULL ? task : Py_None);
-    }
-    return -1;
 }
 
 #endif

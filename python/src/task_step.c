@@ -184,28 +184,6 @@ task_step(TaskObject *self, PyObject *exception /* steals */)
 
 /* ---- waking ---- */
 
-/* What a future of ours that is done makes the task throw, new; NULL for
- * nothing, or with an exception set. */
-static PyObject *
-task_outcome(FutureObject *future)
-{
-    if (future->state == LAYOUT_CANCELLED) {
-        return future_cancelled_error(future);
-    }
-    if (future->exception == NULL) {
-        return NULL;
-    }
-    future->log_tb = 0;
-    if (PyException_SetTraceback(future->exception, future->exception_tb != NULL
-                                                        ? future->exception_tb
-                                                        : Py_None)
-        < 0) {
-        return NULL;
-    }
-    Py_CLEAR(future->exception_tb);
-    return Py_NewRef(future->exception);
-}
-
 bool
 task_wake(TaskObject *self, PyObject *future)
 {
@@ -263,7 +241,7 @@ task_take_exception(TaskObject *self, PyObject **out)
     *out = self->thrown;
     self->thrown = NULL;
     if (*out == NULL && self->waiter != NULL) {
-        *out = task_outcome((FutureObject *)self->waiter);
+        *out = future_outcome((FutureObject *)self->waiter);
         return *out == NULL && PyErr_Occurred() ? -1 : 0;
     }
     return 0;

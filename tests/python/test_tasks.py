@@ -455,3 +455,96 @@ def test_the_module_goes_after_what_is_its():
              "del kolk\n"
              "gc.collect()\n"
              "gc.collect()\n")
+
+
+def test_await_raises_as_asyncios_future_does(loop):
+    async def main():
+        done = loop.create_future()
+        done.set_result((1, 2))
+        assert await done == (1, 2) == await done
+        done = loop.create_future()
+        done.set_result(StopIteration(3))
+        assert (await done).value == 3
+        failed = loop.create_future()
+        failed.set_exception(ValueError("wrong"))
+        try:
+            raise KeyError("first")
+        except KeyError as first:
+            with pytest.raises(ValueError) as raised:
+                await failed
+            assert raised.value.__context__ is first
+        cancelled = loop.create_future()
+        cancelled.cancel("why")
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await cancelled
+
+    run(loop, main())
+
+
+def test_throw_and_close_reach_a_coroutine_that_awaits(loop):
+    seen = []
+
+    async def waits(future):
+        try:
+            await future
+        except ValueError as error:
+            seen.append(error)
+        finally:
+            seen.append("finally")
+
+    for end in (lambda coro: coro.throw(ValueError("thrown")),
+                lambda coro: coro.close()):
+        coro = waits(loop.create_future())
+        coro.send(None)
+        try:
+            end(coro)
+        except StopIteration:
+            pass
+    assert [str(what) for what in seen] == ["thrown", "finally", "finally"]
+
+
+def test_subclasses_in_python_are_awaited(kolk_loop):
+    class Future(kolk.Future):
+        pass
+
+    class Task(kolk.Task):
+        pass
+
+    class Awaited(kolk.Future):
+        def __await__(self):
+            yield from super().__await__()
+            return "mine"
+
+    async def main():
+        for kind, expected in ((Future, "result"), (Awaited, "mine")):
+            future = kind(loop=kolk_loop)
+            kolk_loop.call_soon(future.set_result, "result")
+            assert await future == expected
+        assert await Task(child("task"), loop=kolk_loop) == "task"
+
+    assert not hasattr(kolk.Future, "__next__")
+    assert not hasattr(kolk.Task, "__next__")
+    run(kolk_loop, main())
+
+
+def test_no_task_is_current_between_steps(loop):
+    seen = []
+
+    class Result:
+        def __del__(self):
+            seen.append(asyncio.current_task(loop))
+
+    async def returns():
+        return Result()
+
+    async def main():
+        for _ in range(3):
+            loop.call_soon(lambda: seen.append(asyncio.current_task(loop)))
+            await asyncio.sleep(0)
+        task = asyncio.tasks.__dict__["_PyTask"](child(1), loop=loop)
+        loop.create_task(returns())
+        assert await task == 1
+
+    run(loop, main())
+    assert seen == [None] * 4
+    assert loop not in getattr(asyncio.tasks, "_current_tasks", {})
