@@ -54,6 +54,8 @@ typedef struct kolk_datagram_options {
     kolk_address remote; /* to connect to; size 0: none */
     bool reuse_port;     /* SO_REUSEPORT */
     bool broadcast;      /* SO_BROADCAST */
+    bool borrowed;       /* kolk_datagram_open_fd(): the descriptor stays
+                          * yours, as a transport's */
     size_t queue;        /* received datagrams kept for kolk_datagram_recv();
                           * when full, the kernel keeps them; 0: 16 */
 } kolk_datagram_options;
@@ -70,10 +72,10 @@ KOLK_API KOLK_MUST_CHECK int
 kolk_datagram_open(kolk_loop *loop, const kolk_datagram_options *options,
                    kolk_datagram_protocol *protocol, kolk_datagram **out);
 
-/* The same over a datagram socket that exists, owned from now on if the call
- * succeeds; `options`, which are applied to it, may be NULL, or without an
- * address. Returns also -ENOTSOCK, -EINVAL for another kind of socket or
- * addresses of another family. */
+/* The same over a datagram socket that exists, owned from now on (or borrowed)
+ * if the call succeeds; `options`, which are applied to it, may be NULL, or
+ * without an address. Returns also -ENOTSOCK, -EINVAL for another kind of
+ * socket or addresses of another family. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_datagram_open_fd(kolk_loop *loop, int fd,
                       const kolk_datagram_options *options,

@@ -14,8 +14,9 @@ from asyncio import (base_events, constants, exceptions, selector_events,
                      sslproto, trsock, unix_events)
 from asyncio.log import logger
 
-from kolk.transports import (ReadPipeTransport, Transport,
-                             WritePipeTransport, is_plain_socket)
+from kolk.transports import (DatagramTransport, ReadPipeTransport, Transport,
+                             WritePipeTransport, is_plain_socket,
+                             takes_datagrams)
 
 # What out of descriptors or memory accept() says.
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
@@ -37,7 +38,7 @@ _BORROWED = {
         "create_server", "getaddrinfo", "getnameinfo", "sendfile",
         "start_tls", "subprocess_exec", "subprocess_shell"),
     selector_events.BaseSelectorEventLoop: (
-        "_accept_connection2", "_make_datagram_transport"),
+        "_accept_connection2",),
     unix_events._UnixSelectorEventLoop: (
         "create_unix_connection", "create_unix_server"),
 }
@@ -83,6 +84,15 @@ class ConnectionsMixin:
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra,
                                     server=server, context=context)
         return ssl_protocol._app_transport
+
+    def _make_datagram_transport(self, sock, protocol, address=None,
+                                 waiter=None, extra=None):
+        if takes_datagrams(sock):
+            self._ensure_fd_no_transport(sock)
+            return DatagramTransport(self, sock, protocol, address, waiter,
+                                     extra)
+        return selector_events.BaseSelectorEventLoop._make_datagram_transport(
+            self, sock, protocol, address, waiter, extra)
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None,
                                   extra=None):

@@ -9,7 +9,8 @@ import os
 import socket
 import stat
 import warnings
-from asyncio import base_events, constants, exceptions, futures, trsock
+from asyncio import (base_events, constants, exceptions, futures, transports,
+                     trsock)
 from asyncio.log import logger
 
 from kolk import _kolk
@@ -22,6 +23,22 @@ def is_plain_socket(sock):
             and kind.recv is socket.socket.recv
             and kind.recv_into is socket.socket.recv_into
             and kind.send is socket.socket.send)
+
+
+def _socket_extra(sock, extra):
+    """What get_extra_info() knows of a socket."""
+    extra = {} if extra is None else extra
+    extra["socket"] = trsock.TransportSocket(sock)
+    try:
+        extra["sockname"] = sock.getsockname()
+    except OSError:
+        extra["sockname"] = None
+    if "peername" not in extra:
+        try:
+            extra["peername"] = sock.getpeername()
+        except OSError:
+            extra["peername"] = None
+    return extra
 
 
 class _Base:
@@ -120,26 +137,17 @@ class Transport(_kolk.TransportBase, _Base, _Writing):
     _start_tls_compatible = True
     _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
     _server = None
-    _is_held = False  # is the socket kept from being closed by others?
+    _held = None  # the socket, which others cannot close
 
     def __init__(self, loop, sock, protocol, waiter=None, extra=None,
                  server=None, context=None):
-        self._extra = extra = {} if extra is None else extra
-        extra["socket"] = trsock.TransportSocket(sock)
-        try:
-            extra["sockname"] = sock.getsockname()
-        except OSError:
-            extra["sockname"] = None
-        if "peername" not in extra:
-            try:
-                extra["peername"] = sock.getpeername()
-            except OSError:
-                extra["peername"] = None
+        self._extra = _socket_extra(sock, extra)
         self._begin_limits()
         self._number = sock.fileno()
         self._open(loop, self._number, protocol, context, "s")
         self._file = sock
         # A close() of the program's is put off until ours.
+        self._held = sock
         sock._io_refs += 1
         if server is not None:
             self._server = server
@@ -150,15 +158,23 @@ class Transport(_kolk.TransportBase, _Base, _Writing):
     def _sock(self):
         return self._file
 
+    @_sock.setter
+    def _sock(self, sock):
+        self._file = sock
+
+    @property
+    def _read_ready_cb(self):
+        return None if self.is_closing() else self._start_reading
+
     @property
     def _sock_fd(self):
         return self._number
 
     def _close_file(self):
-        sock, self._file = self._file, None
-        if sock is not None:
-            sock._io_refs -= 1
-            sock.close()
+        held, self._held = self._held, None
+        if held is not None:
+            held._io_refs -= 1
+        super()._close_file()
         server, self._server = self._server, None
         if server is not None:
             _detach(server, self)
@@ -209,6 +225,56 @@ class Transport(_kolk.TransportBase, _Base, _Writing):
             if was_reading:
                 self.resume_reading()
         return total
+
+
+class DatagramTransport(_kolk.DatagramBase, _Base, _Writing,
+                        transports.DatagramTransport):
+    """A datagram socket: an asyncio.DatagramTransport."""
+
+    def __init__(self, loop, sock, protocol, address=None, waiter=None,
+                 extra=None, context=None):
+        self._extra = _socket_extra(sock, extra)
+        self._begin_limits()
+        self._address = address
+        self._number = sock.fileno()
+        self._open_datagram(loop, self._number, protocol, context,
+                            sock.family,
+                            self._extra["peername"] is not None, address)
+        self._file = self._held = sock
+        sock._io_refs += 1
+        self._begin(protocol, waiter, context)
+
+    _held = None
+    _sock = property(lambda self: self._file)
+    _sock_fd = property(lambda self: self._number)
+
+    def _close_file(self):
+        held, self._held = self._held, None
+        if held is not None:
+            held._io_refs -= 1
+        super()._close_file()
+
+    def _warn_lost(self):
+        logger.warning("socket.send() raised exception.")
+
+    def __repr__(self):
+        info = list(self._describe())
+        if self._loop is not None and not self._loop.is_closed():
+            info.append("read=polling" if self.is_reading() else "read=idle")
+            size = self.get_write_buffer_size()
+            state = "polling" if size else "idle"
+            info.append(f"write=<{state}, bufsize={size}>")
+        return f"<{' '.join(info)}>"
+
+
+def takes_datagrams(sock):
+    """Is `sock` a datagram socket that DatagramTransport knows?"""
+    return (is_plain_socket(sock)
+            and sock.type == socket.SOCK_DGRAM
+            and sock.family in (socket.AF_INET, socket.AF_INET6,
+                                socket.AF_UNIX)
+            and type(sock).recvfrom is socket.socket.recvfrom
+            and type(sock).sendto is socket.socket.sendto)
 
 
 class _Pipe(_Base):

@@ -10,9 +10,9 @@
 #include <stddef.h>
 
 #include "args.h"
+#include "datagram.h" /* what is open */
 #include "errors.h"
-#include "task.h"      /* what is in the ready queue */
-#include "transport.h" /* what is open */
+#include "task.h" /* what is in the ready queue */
 
 /* ---- tracing ---- */
 
@@ -36,8 +36,10 @@ loop_visit_node(kolk_visitor *visitor, kolk_node_kind kind, void *node)
                        KOLK_CONTAINER_OF(timer, HandleObject, node.timer),
                        self->visit, self->arg);
     }
-    if (kind == KOLK_NODE_TRANSPORT) {
-        PyObject *transport = transport_object(node); /* borrowed, or NULL */
+    if (kind == KOLK_NODE_TRANSPORT || kind == KOLK_NODE_DATAGRAM) {
+        PyObject *transport = kind == KOLK_NODE_TRANSPORT
+                                  ? transport_object(node)
+                                  : datagram_object(node); /* borrowed */
 
         return transport != NULL ? self->visit(transport, self->arg) : 0;
     }

@@ -9,10 +9,10 @@
  */
 #include "args.h"
 #include "convert.h"
+#include "datagram.h"
 #include "errors.h"
 #include "handle.h"
 #include "loop.h"
-#include "transport.h"
 
 #include <errno.h>
 
@@ -172,8 +172,12 @@ watch_search(kolk_visitor *visitor, kolk_node_kind kind, void *node)
 {
     WatchSearch *self = KOLK_CONTAINER_OF(visitor, WatchSearch, visitor);
 
+    PyObject *object = kind == KOLK_NODE_TRANSPORT  ? transport_object(node)
+                       : kind == KOLK_NODE_DATAGRAM ? datagram_object(node)
+                                                    : NULL;
+
     self->found =
-        kind == KOLK_NODE_TRANSPORT ? transport_with_fd(node, self->fd) : NULL;
+        object != NULL && transport_has_fd(object, self->fd) ? object : NULL;
     return self->found != NULL;
 }
 

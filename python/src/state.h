@@ -38,8 +38,10 @@ typedef struct TaskObject TaskObject;
     X(cancel)                                                                  \
     X(context)                                                                 \
     X(data_received)                                                           \
+    X(datagram_received)                                                       \
     X(eager_start)                                                             \
     X(eof_received)                                                            \
+    X(error_received)                                                          \
     X(exception)                                                               \
     X(fileno)                                                                  \
     X(get_buffer)                                                              \
@@ -77,6 +79,7 @@ typedef struct StateNames {
     X(task_list_type)                                                          \
     X(transport_type)                                                          \
     X(read_pipe_type)                                                          \
+    X(datagram_type)                                                           \
     /* of asyncio */                                                           \
     X(handle_base)                                                             \
     X(timer_handle_base)                                                       \

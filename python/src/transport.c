@@ -13,6 +13,7 @@
 #include <structmember.h>
 
 #include "convert.h"
+#include "datagram.h"
 #include "errors.h"
 
 /* ---- callbacks ---- */
@@ -110,7 +111,7 @@ transport_error(TransportObject *self, int error)
     return error_take();
 }
 
-static void
+void
 transport_tell_end(TransportObject *self, int error)
 {
     TransportStep step;
@@ -182,13 +183,12 @@ transport_object(const kolk_transport *transport)
                : NULL;
 }
 
-PyObject *
-transport_with_fd(const kolk_transport *transport, int fd)
+bool
+transport_has_fd(PyObject *op, int fd)
 {
-    TransportObject *self = (TransportObject *)transport_object(transport);
+    const TransportObject *self = (TransportObject *)op;
 
-    return self != NULL && !self->is_over && self->fd == fd ? (PyObject *)self
-                                                            : NULL;
+    return !self->is_over && self->fd == fd;
 }
 
 static int
@@ -351,14 +351,10 @@ transport_is_elsewhere(const TransportObject *self)
 static PyObject *
 transport_call_elsewhere(TransportObject *self, const char *method)
 {
-    PyObject *bound = PyObject_GetAttrString((PyObject *)self, method);
-    PyObject *result =
-        bound != NULL ? PyObject_CallMethod((PyObject *)self->loop,
-                                            "call_soon_threadsafe", "O", bound)
-                      : NULL;
-
-    Py_XDECREF(bound);
-    return result;
+    if (transport_call_in_loop(self, method, PyTuple_New(0)) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(transport_close_doc, "close($self, /)\n--\n\n"
@@ -518,7 +514,7 @@ static PyMethodDef transport_methods[] = {
 
 /* ---- the collector ---- */
 
-static int
+int
 transport_traverse(PyObject *op, visitproc visit, void *arg)
 {
     TransportObject *self = (TransportObject *)op;
@@ -535,7 +531,7 @@ transport_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static int
+int
 transport_clear(PyObject *op)
 {
     TransportObject *self = (TransportObject *)op;
@@ -553,7 +549,7 @@ transport_clear(PyObject *op)
     return 0;
 }
 
-static void
+void
 transport_dealloc(PyObject *op)
 {
     TransportObject *self = (TransportObject *)op;
@@ -625,5 +621,6 @@ transport_types_add(PyObject *module, ModuleState *state)
     }
     state->read_pipe_type = transport_type_new(
         module, "kolk._kolk.ReadPipeBase", state->read_transport_base);
-    return state->read_pipe_type != NULL ? 0 : -1;
+    return state->read_pipe_type != NULL ? datagram_type_add(module, state)
+                                         : -1;
 }

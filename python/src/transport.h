@@ -80,8 +80,8 @@ transport_is_open(const TransportObject *self)
  * is none of ours. */
 PyObject *transport_object(const kolk_transport *transport);
 
-/* The same, if it is open and its descriptor is `fd`. */
-PyObject *transport_with_fd(const kolk_transport *transport, int fd);
+/* Is it open, and over `fd`? */
+bool transport_has_fd(PyObject *op, int fd);
 
 /* Stops reading; what was written is sent, then connection_lost(None). 0, or
  * -1 with an exception set. */
@@ -126,6 +126,14 @@ int transport_check_init(const TransportObject *self);
 
 int transport_types_add(PyObject *module, ModuleState *state);
 
+/* The library's transport is lost, by `error`: tells the program. */
+void transport_tell_end(TransportObject *self, int error);
+
+/* For transports of another kind, whose type is derived. */
+int transport_traverse(PyObject *op, visitproc visit, void *arg);
+int transport_clear(PyObject *op);
+void transport_dealloc(PyObject *op);
+
 /* ---- transport_read.c ---- */
 
 size_t transport_get_buffer(kolk_protocol *node, kolk_transport *transport,
@@ -143,6 +151,18 @@ void transport_view_unused(kolk_call *call);
 extern PyMethodDef transport_read_methods[];
 
 /* ---- transport_write.c ---- */
+
+/* More than the high mark waits; no more than the low mark does. */
+void transport_tell_pause(TransportObject *self);
+void transport_tell_resume(TransportObject *self);
+
+/* Nothing can be written any more. Returns 0, or -1 with an exception set. */
+int transport_write_lost(TransportObject *self);
+
+/* In a thread that does not run the loop: lets that one call `method`. Returns
+ * 0, or -1 with an exception set. */
+int transport_call_in_loop(TransportObject *self, const char *method,
+                           PyObject *args /* steals */);
 
 void transport_pause_writing(kolk_protocol *node, kolk_transport *transport);
 void transport_resume_writing(kolk_protocol *node, kolk_transport *transport);

@@ -29,8 +29,8 @@ enum {
 /* ---- errors ---- */
 
 /* Nothing can be written any more. asyncio says so after a number of times. */
-static int
-write_lost(TransportObject *self)
+int
+transport_write_lost(TransportObject *self)
 {
     enum { WRITES_BEFORE_WARNING = 4 };
 
@@ -44,24 +44,24 @@ write_lost(TransportObject *self)
     return result != NULL ? 0 : -1;
 }
 
-/* In a thread that does not run the loop: lets that one call `method`. */
-static int
-write_elsewhere(TransportObject *self, const char *method,
-                PyObject *argument /* steals, or NULL */)
+int
+transport_call_in_loop(TransportObject *self, const char *method,
+                       PyObject *args)
 {
-    PyObject *bound = PyObject_GetAttrString((PyObject *)self, method);
-    PyObject *result = NULL;
+    PyObject *bound =
+        args != NULL ? PyObject_GetAttrString((PyObject *)self, method) : NULL;
+    PyObject *first = bound != NULL ? PyTuple_Pack(1, bound) : NULL;
+    PyObject *all = first != NULL ? PySequence_Concat(first, args) : NULL;
+    PyObject *soon = all != NULL ? PyObject_GetAttrString(
+                         (PyObject *)self->loop, "call_soon_threadsafe")
+                                 : NULL;
+    PyObject *result = soon != NULL ? PyObject_CallObject(soon, all) : NULL;
 
-    if (bound != NULL && !PyErr_Occurred()) {
-        result = argument != NULL
-                     ? PyObject_CallMethod((PyObject *)self->loop,
-                                           "call_soon_threadsafe", "OO", bound,
-                                           argument)
-                     : PyObject_CallMethod((PyObject *)self->loop,
-                                           "call_soon_threadsafe", "O", bound);
-    }
-    Py_XDECREF(argument);
+    Py_XDECREF(soon);
+    Py_XDECREF(all);
+    Py_XDECREF(first);
     Py_XDECREF(bound);
+    Py_XDECREF(args);
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
 }
@@ -71,11 +71,11 @@ static int
 write_failed(TransportObject *self, int err, const void *data, size_t size)
 {
     if (err == -KOLK_EMISUSE) {
-        return write_elsewhere(
-            self, "write", PyBytes_FromStringAndSize(data, (Py_ssize_t)size));
+        return transport_call_in_loop(
+            self, "write", Py_BuildValue("(y#)", data, (Py_ssize_t)size));
     }
     if (err == -EPIPE || err == -ESHUTDOWN) {
-        return write_lost(self);
+        return transport_write_lost(self);
     }
     return error_set(err);
 }
@@ -172,7 +172,7 @@ write_buffer(TransportObject *self, PyObject *data)
     }
     int err = view.len == 0 ? 0
               : transport_is_shut(self)
-                  ? write_lost(self)
+                  ? transport_write_lost(self)
                   : write_bytes(self, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return err;
@@ -194,7 +194,9 @@ transport_write(PyObject *op, PyObject *data)
                              || self->sendfile != NULL
                              || self->transport == NULL)) {
         err = write_check(self, "write");
-        err = err == 0 && PyBytes_GET_SIZE(data) > 0 ? write_lost(self) : err;
+        err = err == 0 && PyBytes_GET_SIZE(data) > 0
+                  ? transport_write_lost(self)
+                  : err;
     } else if (PyBytes_GET_SIZE(data) >= WRITE_BORROWS) {
         err = write_borrowing(self, data);
     } else {
@@ -279,7 +281,9 @@ lines_elsewhere(TransportObject *self, const WriteLines *lines)
                       : NULL;
 
     Py_XDECREF(empty);
-    return joined != NULL ? write_elsewhere(self, "write", joined) : -1;
+    return joined != NULL ? transport_call_in_loop(self, "write",
+                                                   Py_BuildValue("(N)", joined))
+                          : -1;
 }
 
 static int
@@ -292,7 +296,7 @@ lines_write(TransportObject *self, const WriteLines *lines)
         return lines_elsewhere(self, lines);
     }
     if (err == -EPIPE || err == -ESHUTDOWN) {
-        return write_lost(self);
+        return transport_write_lost(self);
     }
     return err < 0 ? error_set(err) : 0;
 }
@@ -311,7 +315,7 @@ transport_writelines(PyObject *op, PyObject *list)
         return NULL;
     }
     int err = lines.count == 0          ? 0
-              : transport_is_shut(self) ? write_lost(self)
+              : transport_is_shut(self) ? transport_write_lost(self)
                                         : lines_write(self, &lines);
     lines_fini(&lines);
     if (err < 0) {
@@ -347,7 +351,7 @@ transport_write_eof(PyObject *op, PyObject *Py_UNUSED(ignored))
     int err = kolk_transport_write_eof(self->transport);
     if (err == -KOLK_EMISUSE) {
         self->is_eof = false;
-        err = write_elsewhere(self, "write_eof", NULL);
+        err = transport_call_in_loop(self, "write_eof", PyTuple_New(0));
     } else if (err == -ESHUTDOWN || err == -EPIPE) {
         err = 0;
     } else if (err < 0) {
@@ -389,14 +393,8 @@ write_tell(TransportObject *self, PyObject *method, const char *message)
 }
 
 void
-transport_pause_writing(kolk_protocol *node, kolk_transport *transport)
+transport_tell_pause(TransportObject *self)
 {
-    TransportObject *self = transport_of(node);
-
-    (void)transport;
-    if (self->is_draining) {
-        return; /* it is about the last bytes */
-    }
     self->is_writing_paused = true;
     if (transport_note_context(self, &self->write_context) < 0) {
         transport_report(self, "protocol.pause_writing() failed");
@@ -406,8 +404,19 @@ transport_pause_writing(kolk_protocol *node, kolk_transport *transport)
                "protocol.pause_writing() failed");
 }
 
-static void
-write_tell_resume(TransportObject *self)
+void
+transport_pause_writing(kolk_protocol *node, kolk_transport *transport)
+{
+    TransportObject *self = transport_of(node);
+
+    (void)transport;
+    if (!self->is_draining) { /* then it is about the last bytes */
+        transport_tell_pause(self);
+    }
+}
+
+void
+transport_tell_resume(TransportObject *self)
 {
     PyObject *context = self->write_context;
     TransportStep step;
@@ -430,7 +439,7 @@ transport_resume_writing(kolk_protocol *node, kolk_transport *transport)
     TransportObject *self = transport_of(node);
 
     if (self->is_writing_paused) {
-        write_tell_resume(self); /* may write more */
+        transport_tell_resume(self); /* may write more */
     }
     if (self->is_draining && kolk_transport_buffer_size(transport) == 0) {
         self->is_draining = false;

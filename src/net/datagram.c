@@ -133,7 +133,9 @@ datagram_close_fd(kolk_datagram *self)
     }
     if (fd >= 0) {
         kolk_forget(self->loop, fd);
-        (void)kolk__sys.close(fd); /* the number is free, whatever it says */
+        if (!self->is_borrowed) {
+            (void)kolk__sys.close(fd); /* the number is free, in any case */
+        }
     }
     self->watch.fd = -1;
 }

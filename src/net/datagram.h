@@ -73,6 +73,7 @@ struct kolk_datagram {
     bool is_unwatched; /* the watch has failed, and waits for the retry */
     int family;
     bool is_connected;
+    bool is_borrowed;  /* whose descriptor others close */
     kolk_address peer; /* size 0: none */
     kolk__unix_file file;
 

@@ -134,6 +134,7 @@ open_new(kolk_loop *loop, int fd, int family,
     self->family = family;
     self->queue_limit =
         options->queue != 0 ? options->queue : KOLK__DATAGRAM_QUEUE;
+    self->is_borrowed = options->borrowed;
     self->batch = 1;
     self->high = OPEN_HIGH;
     self->low = OPEN_LOW;

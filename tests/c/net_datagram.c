@@ -1023,6 +1023,33 @@ TEST(a_socket_that_exists_is_taken_over)
     CHECK_ERR(fcntl(fd, F_GETFD) < 0 ? -errno : 0, -EBADF);
 }
 
+TEST(a_borrowed_datagram_socket_stays_open)
+{
+    kolk_loop *loop = test_loop_open();
+    kolk_address any = dg_ipv4(0);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    CHECK_INT(bind(fd, (struct sockaddr *)&any.storage, any.size), 0);
+    kolk_address name = dg_name_of(fd);
+    dg_init(&a, loop);
+    const kolk_datagram_options options = {.borrowed = true};
+    int err =
+        kolk_datagram_open_fd(loop, fd, &options, &a.protocol, &a.datagram);
+    if (err < 0) {
+        (void)close(fd);
+    }
+    CHECK_OK(err);
+    test_later(dg_release, &a);
+    CHECK_INT(kolk_datagram_fileno(a.datagram), fd);
+    dg_open(&b, loop, NULL, &name);
+    dg_send(&b, "x", NULL);
+    dg_wait(loop, &a.received, 1);
+    kolk_datagram_close(a.datagram);
+    dg_wait(loop, &a.losses, 1);
+    CHECK_INT(kolk_datagram_fileno(a.datagram), -EBADF);
+    CHECK_INT(close(fd), 0);
+}
+
 TEST(what_is_no_datagram_socket_is_refused_and_stays_open)
 {
     kolk_loop *loop = test_loop_open();
