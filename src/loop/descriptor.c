@@ -283,7 +283,7 @@ descriptor_forget(struct kolk__descriptor *desc)
     desc->generation++;
     desc->is_edge = false;
     desc->ready_in = desc->ready_out = true;
-    desc->is_closing = false;
+    desc->is_closing = desc->is_broken = false;
     desc->no_ring = false;
     desc->stream = KOLK__STREAM_NONE;
 }
@@ -472,7 +472,11 @@ descriptor_event_slow(kolk_loop *loop, int fd, struct kolk__descriptor *desc,
 
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
         desc->is_closing = true;
-        desc->ready_in = desc->ready_out = true;
+        desc->ready_in = true;
+    }
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        desc->is_broken = true;
+        desc->ready_out = true;
     }
     if ((events & EPOLLPRI) != 0) {
         desc->stream = KOLK__STREAM_NONE; /* urgent data cuts reads short */

@@ -43,8 +43,9 @@ struct kolk__descriptor {
     bool is_edge;        /* edge-triggered */
     bool ready_in;       /* reading may be tried; false only if `is_edge` and
                           * not `is_closing` */
-    bool ready_out;      /* writing */
-    bool is_closing;     /* hung up or failed: sticky */
+    bool ready_out;      /* writing; the same, if not `is_broken` */
+    bool is_closing;     /* the other side has ended or failed: sticky */
+    bool is_broken;      /* both sides have, or it has failed: sticky */
     uint8_t stream;
 
     bool no_ring; /* the ring cannot wait for it */
@@ -81,11 +82,13 @@ kolk__descriptor_may_try(const struct kolk__descriptor *desc, bool reading)
 }
 
 /* Trying has shown that it is not ready. Only where an event tells when it is
- * again is that remembered: not where the end is still to be read. */
+ * again is that remembered: not where the end is still to be read. Whoever has
+ * ended its own stream may still be slow to read ours. */
 static inline void
 kolk__descriptor_not_ready(struct kolk__descriptor *desc, bool reading)
 {
-    if (KOLK_UNLIKELY(!desc->is_edge || desc->is_closing)) {
+    if (KOLK_UNLIKELY(!desc->is_edge
+                      || (reading ? desc->is_closing : desc->is_broken))) {
         return;
     }
     if (reading) {

@@ -41,6 +41,30 @@ TEST(the_end_comes_behind_what_was_written)
     CHECK_ERR(kolk_transport_write_eof(talker->transport), -ESHUTDOWN);
 }
 
+TEST(a_peer_that_has_ended_and_is_slow_to_read_lets_the_loop_sleep)
+{
+    static char sent[16000000], got[1000000];
+    kolk_loop *loop = test_real_loop_open();
+    struct talker *talker = talker_new(loop);
+    size_t size = 0;
+    int fds[2];
+
+    talker_tcp_pair(fds);
+    talker->keeps = true;
+    CHECK_OK(talker_open(talker, fds[0], NULL));
+    CHECK_INT(shutdown(fds[1], SHUT_WR), 0);
+    CHECK(talker_wait_event(talker, 'e'));
+    CHECK_OK(kolk_transport_write(talker->transport, sent, sizeof sent));
+    talker_pass(talker, 10);
+    CHECK(kolk_transport_buffer_size(talker->transport) > 0);
+    CHECK_INT(kolk_run_once(loop), 0); /* there is nothing to do */
+    for (int i = 0; i < 100000 && size < sizeof sent; i++) {
+        size += talker_take(fds[1], got, sizeof got);
+        talker_pass(talker, 1);
+    }
+    CHECK_INT(size, sizeof sent);
+}
+
 static void
 eof_write_and_end(kolk_call *call)
 {
