@@ -24,7 +24,7 @@ make_environment() {
     if [ ! -x "$environment/bin/python" ]; then
         "$python" -m venv "$environment" >&2
         "$environment/bin/python" -m pip install --quiet \
-            --disable-pip-version-check pytest >&2
+            --disable-pip-version-check pytest hypothesis >&2
     fi
 }
 
@@ -70,10 +70,13 @@ count() {
         awk '{n += $1} END {print n + 0}'
 }
 
+# Once more without a look into CPython: tasks and futures are asyncio's then.
 step_pytest() {
     # shellcheck disable=SC2086 # SELECT is a list of words
-    each_version pytest -m pytest -q -p no:cacheprovider tests/python \
-        ${SELECT:-}
+    for internals in 1 0; do
+        KOLK_INTERNALS=$internals each_version "pytest, internals $internals," \
+            -m pytest -q -p no:cacheprovider tests/python ${SELECT:-}
+    done
 }
 
 step_conformance() {
