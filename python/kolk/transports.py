@@ -244,6 +244,18 @@ class DatagramTransport(_kolk.DatagramBase, _Base, _Writing,
         sock._io_refs += 1
         self._begin(protocol, waiter, context)
 
+    def _send_late(self, data, address):
+        """sendto() between close() and the last callback."""
+        try:
+            if self._extra["peername"]:
+                self._file.send(data)
+            else:
+                self._file.sendto(data, address)
+        except (BlockingIOError, InterruptedError):
+            pass  # it would be closed before it could be sent
+        except OSError as error:
+            self.get_protocol().error_received(error)
+
     _held = None
     _sock = property(lambda self: self._file)
     _sock_fd = property(lambda self: self._number)

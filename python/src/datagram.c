@@ -321,6 +321,21 @@ datagram_find_receiver(DatagramObject *self, PyObject *address)
     return 1;
 }
 
+/* asyncio goes on sending until the socket is closed, unless it always sends to
+ * the same address. */
+static int
+datagram_send_late(DatagramObject *self, const Py_buffer *view,
+                   PyObject *address)
+{
+    if (self->address != NULL || self->base.is_over) {
+        return transport_write_lost(&self->base);
+    }
+    PyObject *result = PyObject_CallMethod(
+        (PyObject *)self, "_send_late", "y#O", view->buf, view->len, address);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
 static int
 datagram_send(DatagramObject *self, const Py_buffer *view, PyObject *address)
 {
@@ -335,7 +350,7 @@ datagram_send(DatagramObject *self, const Py_buffer *view, PyObject *address)
         return -1;
     }
     if (base->is_closing) {
-        return transport_write_lost(base);
+        return datagram_send_late(self, view, address);
     }
     int err = kolk_datagram_send(self->datagram, view->buf, (size_t)view->len,
                                  has_receiver ? &self->to : NULL);

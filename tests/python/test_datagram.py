@@ -122,6 +122,15 @@ def test_too_big_a_datagram_is_an_error_and_no_end(loop, errors):
     close(loop, client, server)
 
 
+def test_a_closing_endpoint_still_sends(loop, errors):
+    server, told = open_endpoint(loop, local_addr=("127.0.0.1", 0))
+    client, _ = open_endpoint(loop, local_addr=("127.0.0.1", 0))
+    client.close()
+    client.sendto(b"late", server.get_extra_info("sockname"))
+    until(loop, lambda: told.got)
+    close(loop, server)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="they were dropped")
 def test_empty_datagrams_are_datagrams(loop, errors):
     server, told = open_endpoint(loop, local_addr=("127.0.0.1", 0))
