@@ -167,3 +167,92 @@ def test_out_of_descriptors_is_said_once_and_clients_wait(kolk_loop, errors):
     assert [error["message"] for error in errors] == [
         "socket.accept() out of system resource"]
     errors.clear()
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"happy_eyeballs_delay": 0.001}, {"ssl": True},
+    {"local_addr": ("127.0.0.1", 0)}])
+def test_a_connection_cancelled_anywhere_leaves_its_number_alone(
+        loop, options):
+    """Whoever gets the number next is not disturbed."""
+    loop.set_exception_handler(lambda loop, context: None)
+
+    async def attempt(address, turns):
+        task = loop.create_task(loop.create_connection(
+            asyncio.Protocol, *address, **options))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_done = task.done()
+        task.cancel()
+        try:
+            transport, _ = await task
+            transport.abort()
+        except asyncio.CancelledError:
+            pass
+        pairs = [socket.socketpair() for _ in range(3)]
+        for one, other in pairs:
+            one.setblocking(False)
+            reading = asyncio.ensure_future(loop.sock_recv(one, 10))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            other.send(b"data")
+            assert await asyncio.wait_for(reading, 5) == b"data"
+            one.close()
+            other.close()
+        return was_done
+
+    async def main():
+        server = await asyncio.start_server(answer_in_capitals, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        for turns in range(20):
+            if await attempt(address, turns):
+                break
+        server.close()
+        await asyncio.sleep(0.01)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("factory", [1 / 2, lambda: 1 / 0])
+def test_a_factory_that_fails(loop, factory):
+    """The client hears of it, and the server goes on."""
+    loop.set_exception_handler(lambda loop, context: None)
+
+    async def main():
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            except ConnectionError:
+                pass
+            writer.close()
+        with pytest.raises((ZeroDivisionError, TypeError)):
+            await loop.create_connection(factory, *address)
+        server.close()
+
+    run(loop, main())
+
+
+def test_clients_are_closed_and_aborted(loop, errors):
+    if sys.version_info < (3, 13):
+        pytest.skip("servers do not know their clients")
+
+    async def serve(reader, writer):
+        await reader.read()
+
+    async def main():
+        for end in ("close_clients", "abort_clients"):
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            pairs = [await asyncio.open_connection(
+                *server.sockets[0].getsockname()) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            server.close()
+            getattr(server, end)()
+            await asyncio.wait_for(server.wait_closed(), 5)
+            for reader, writer in pairs:
+                assert await reader.read() == b""
+                writer.close()
+
+    run(loop, main())
