@@ -28,6 +28,11 @@ run = _install.run
 __all__ = ["Future", "Handle", "Loop", "Task", "TimerHandle", "install",
            "new_event_loop", "run", "uninstall", "__version__"]
 
+if hasattr(_asyncio, "create_eager_task_factory"):
+    eager_task_factory = _asyncio.create_eager_task_factory(Task)
+    _kolk.know_eager_task_factory(eager_task_factory)
+    __all__.append("eager_task_factory")
+
 if hasattr(_install, "EventLoopPolicy"):
     EventLoopPolicy = _install.EventLoopPolicy
     __all__.append("EventLoopPolicy")

@@ -147,6 +147,7 @@ void loop_watches_free(LoopObject *self);
 /* ---- loop_task.c ---- */
 
 extern PyMethodDef loop_task_methods[];
+extern PyMethodDef loop_task_functions[]; /* of the module */
 
 /* ---- loop.c ---- */
 

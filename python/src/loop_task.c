@@ -95,7 +95,8 @@ loop_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     LoopObject *self = (LoopObject *)op;
     const ModuleState *state = self->state;
     bool is_eager = self->task_factory != NULL
-                    && self->task_factory == state->eager_task_factory;
+                    && (self->task_factory == state->eager_task_factory
+                        || self->task_factory == state->own_eager_task_factory);
 
     if ((nargs != 1 || kwnames != NULL)
         && loop_check_task_args(state, nargs, kwnames) < 0) {
@@ -140,6 +141,24 @@ loop_get_task_factory(PyObject *op, PyObject *Py_UNUSED(ignored))
 
     return Py_NewRef(factory != NULL ? factory : Py_None);
 }
+
+PyDoc_STRVAR(loop_know_eager_doc,
+             "know_eager_task_factory(factory, /)\n--\n\n"
+             "`factory` is kolk.eager_task_factory: a loop does what it does.");
+
+static PyObject *
+loop_know_eager(PyObject *module, PyObject *factory)
+{
+    ModuleState *state = PyModule_GetState(module);
+
+    Py_XSETREF(state->own_eager_task_factory, Py_NewRef(factory));
+    Py_RETURN_NONE;
+}
+
+PyMethodDef loop_task_functions[] = {
+    {"know_eager_task_factory", loop_know_eager, METH_O, loop_know_eager_doc},
+    {NULL, NULL, 0, NULL},
+};
 
 PyMethodDef loop_task_methods[] = {
     {"create_future", loop_create_future, METH_NOARGS, loop_create_future_doc},

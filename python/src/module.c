@@ -215,6 +215,7 @@ module_exec(PyObject *module)
         || module_find_signature(state) < 0 || module_add_version(module) < 0
         || PyModule_AddFunctions(module, layout_functions) < 0
         || PyModule_AddFunctions(module, registry_functions) < 0
+        || PyModule_AddFunctions(module, loop_task_functions) < 0
         || handle_types_add(module, state) < 0
         || loop_type_add(module, state) < 0
         || transport_types_add(module, state) < 0) {

@@ -89,6 +89,7 @@ typedef struct StateNames {
     X(cancelled_error)                                                         \
     X(invalid_state_error)                                                     \
     X(eager_task_factory)                                                      \
+    X(own_eager_task_factory) /* kolk.eager_task_factory */                    \
     X(transport_base)                                                          \
     X(read_transport_base)                                                     \
     X(buffered_protocol)                                                       \

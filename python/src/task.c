@@ -32,6 +32,7 @@ task_of_call(kolk_call *call)
 /* What a task is made of; all borrowed, NULL where nothing was given. */
 typedef struct TaskArgs {
     PyObject *coro, *name, *context;
+    bool is_eager;
 } TaskArgs;
 
 static int
@@ -60,7 +61,8 @@ task_make_name(ModuleState *state, PyObject *name)
     return PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
 }
 
-/* Makes a task of `self`, whose future's part is there, and queues it. */
+/* Makes a task of `self`, whose future's part is there, and queues it, or runs
+ * it until it waits. */
 static int
 task_start(TaskObject *self, LoopObject *loop, const TaskArgs *args)
 {
@@ -88,6 +90,9 @@ task_start(TaskObject *self, LoopObject *loop, const TaskArgs *args)
     self->is_driven = true;
     if (registry_add(state, self) < 0) {
         return -1;
+    }
+    if (args->is_eager && loop->thread != 0) {
+        return task_step_eager(self);
     }
     if (loop_push(loop, &self->call) < 0) {
         registry_remove(state, self);
@@ -122,7 +127,7 @@ task_can_drive(const LoopObject *loop, const TaskArgs *args)
                || PyContext_CheckExact(args->context));
 }
 
-/* Takes name= and context= of create_task(); false if there is any other. */
+/* Takes the keywords of create_task(); false if only asyncio's code can. */
 static bool
 task_take_keywords(const ModuleState *state, PyObject *const *values,
                    PyObject *kwnames, TaskArgs *out)
@@ -136,8 +141,10 @@ task_take_keywords(const ModuleState *state, PyObject *const *values,
             out->name = values[i];
         } else if (name == state->str.context) {
             out->context = values[i];
-        } else if (name != state->str.eager_start
-                   || (values[i] != Py_None && values[i] != Py_False)) {
+        } else if (name == state->str.eager_start
+                   && (PyBool_Check(values[i]) || values[i] == Py_None)) {
+            out->is_eager = values[i] == Py_True;
+        } else {
             return false;
         }
     }
@@ -196,10 +203,10 @@ task_new(LoopObject *loop, PyObject *const *args, Py_ssize_t nargs,
          PyObject *kwnames, bool is_eager)
 {
     ModuleState *state = loop->state;
-    TaskArgs made = {.coro = args[0]};
+    TaskArgs made = {.coro = args[0], .is_eager = is_eager};
 
     if (KOLK_UNLIKELY(
-            is_eager || !state->has_tasks || loop->debug
+            !state->has_tasks || loop->debug
             || !task_take_keywords(state, args + nargs, kwnames, &made)
             || !task_can_drive(loop, &made))) {
         return task_new_by_type(loop, args, nargs, kwnames, is_eager);
@@ -290,7 +297,7 @@ task_init(PyObject *op, PyObject *args, PyObject *keywords)
 {
     TaskObject *self = task_of(op);
     ModuleState *state = state_of_type(Py_TYPE(op));
-    TaskArgs made = {NULL, NULL, NULL};
+    TaskArgs made = {.is_eager = false};
 
     if (state == NULL) {
         return -1;

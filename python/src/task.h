@@ -93,6 +93,10 @@ int task_type_add(PyObject *module, ModuleState *state);
 void task_ready(kolk_call *call);
 void task_dropped(kolk_call *call);
 
+/* The first step of a task that starts at once, inside of whatever runs.
+ * Returns 0, or -1 with an exception set. */
+int task_step_eager(TaskObject *self);
+
 /* Wakes `self`, which waits for `future`, through its node, and takes over a
  * reference to it; false if it has to be done by a callback. */
 bool task_wake(TaskObject *self /* steals if true */, PyObject *future);

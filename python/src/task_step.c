@@ -182,6 +182,71 @@ task_step(TaskObject *self, PyObject *exception /* steals */)
     return task_leave(self, task_send(self, exception));
 }
 
+#if PY_VERSION_HEX >= 0x030C0000
+
+/* `task`, or None, is the current task of the loop; the one before it, new. */
+static PyObject *
+task_swap_current(TaskObject *self, PyObject *task)
+{
+    PyObject *args[] = {self->fut_loop, task};
+
+    return PyObject_Vectorcall(task_loop(self)->state->swap_current_task, args,
+                               2, NULL);
+}
+
+/* The step itself, in the task's context. */
+static int
+task_step_inside(TaskObject *self)
+{
+    if (PyContext_Enter(self->context) < 0) {
+        return -1;
+    }
+    int err = task_send(self, NULL);
+    PyObject *error = err < 0 ? error_take() : NULL;
+    if (PyContext_Exit(self->context) < 0) {
+        Py_XDECREF(error);
+        return -1;
+    }
+    if (error != NULL) {
+        error_raise(error);
+    }
+    return err;
+}
+
+int
+task_step_eager(TaskObject *self)
+{
+    PyObject *outer = task_swap_current(self, (PyObject *)self);
+
+    if (outer == NULL) {
+        return -1;
+    }
+    int err = task_step_inside(self);
+    PyObject *error = err < 0 ? error_take() : NULL;
+    PyObject *inner = task_swap_current(self, outer);
+    Py_DECREF(outer);
+    Py_XDECREF(inner);
+    if (self->state != LAYOUT_PENDING) {
+        Py_CLEAR(self->coro); /* as asyncio does */
+    }
+    if (error != NULL) {
+        PyErr_Clear();
+        error_raise(error);
+        return -1;
+    }
+    return inner != NULL ? err : -1;
+}
+
+#else
+
+int
+task_step_eager(TaskObject *Py_UNUSED(self))
+{
+    return 0; /* nothing asks for it */
+}
+
+#endif
+
 /* ---- waking ---- */
 
 bool

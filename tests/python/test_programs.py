@@ -12,6 +12,7 @@ import heapq
 import os
 import selectors
 import sys
+import threading
 from asyncio import events
 
 import pytest
@@ -276,6 +277,7 @@ def play(new_loop, program, is_eager=False):
     if is_eager:
         loop.set_task_factory(asyncio.eager_task_factory)
     events._set_running_loop(loop)
+    loop._thread_id = threading.get_ident()  # eager tasks start while it runs
     try:
         world = World(loop)
         loop.time = lambda: world.now
@@ -301,6 +303,7 @@ def play(new_loop, program, is_eager=False):
         return trace
     finally:
         events._set_running_loop(None)
+        loop._thread_id = None
         loop.close()
 
 

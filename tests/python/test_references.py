@@ -92,6 +92,24 @@ async def threads():
     assert await asyncio.to_thread(len, "abc") == 3
 
 
+async def eager():
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(kolk.eager_task_factory)
+    await asyncio.create_task(child(1))
+    assert asyncio.create_task(returns()).result() == 1
+    with contextlib.suppress(ValueError):
+        await asyncio.create_task(fails())
+    loop.set_task_factory(None)
+
+
+async def returns():
+    return 1
+
+
+async def fails():
+    raise ValueError
+
+
 async def debugging():
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
@@ -101,7 +119,7 @@ async def debugging():
 
 
 @pytest.mark.parametrize("scenario", [tasks, futures, errors, handles, sockets,
-                                      threads, debugging])
+                                      threads, eager, debugging])
 def test_references_stay(scenario):
     def once():
         loop = kolk.Loop()

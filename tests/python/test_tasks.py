@@ -239,9 +239,10 @@ def test_names(loop):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="3.12 and later")
-def test_eager_tasks(loop):
-    loop.set_task_factory(asyncio.eager_task_factory)
-    assert loop.get_task_factory() is asyncio.eager_task_factory
+@pytest.mark.parametrize("of", [asyncio, kolk])
+def test_eager_tasks(loop, of):
+    loop.set_task_factory(of.eager_task_factory)
+    assert loop.get_task_factory() is of.eager_task_factory
 
     async def at_once():
         return asyncio.current_task()
@@ -252,6 +253,18 @@ def test_eager_tasks(loop):
         assert task.done() and task.result() is task
         assert asyncio.current_task() is me
         assert await asyncio.create_task(child(1)) == 1
+        with pytest.raises(ValueError, match="at once"):
+            await asyncio.create_task(fails())
+        seen = []
+        loop.call_soon(lambda: seen.append(asyncio.create_task(at_once())))
+        loop.call_soon(lambda: seen.append(asyncio.current_task()))
+        await asyncio.sleep(0)
+        assert seen[0].result() is seen[0] and seen[1] is None
+        assert asyncio.create_task(at_once(), name="named").get_name() == (
+            "named")
+
+    async def fails():
+        raise ValueError("at once")
 
     run(loop, main())
 
