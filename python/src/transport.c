@@ -18,6 +18,19 @@
 
 /* ---- callbacks ---- */
 
+/* A context cannot be entered twice. Where the loop runs inside of a callback
+ * of this connection, the callbacks of that run get a copy. */
+static int
+transport_enter_copy(TransportObject *self, TransportStep *step)
+{
+    if (!self->loop->is_nested) {
+        return -1;
+    }
+    PyErr_Clear();
+    Py_XSETREF(step->context, PyContext_Copy(step->context));
+    return step->context != NULL ? PyContext_Enter(step->context) : -1;
+}
+
 int
 transport_enter(TransportObject *self, PyObject *context, TransportStep *step)
 {
@@ -26,7 +39,8 @@ transport_enter(TransportObject *self, PyObject *context, TransportStep *step)
         loop_step_begin(self->loop, &step->step, (PyObject *)self);
     }
     step->context = Py_XNewRef(context);
-    if (context != NULL && KOLK_UNLIKELY(PyContext_Enter(context) < 0)) {
+    if (context != NULL && KOLK_UNLIKELY(PyContext_Enter(context) < 0)
+        && transport_enter_copy(self, step) < 0) {
         Py_CLEAR(step->context);
         transport_leave(self, step);
         return -1;

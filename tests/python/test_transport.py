@@ -13,6 +13,7 @@ import weakref
 
 import pytest
 
+import kolk
 from conftest import spin
 
 
@@ -527,6 +528,35 @@ def test_a_context_of_its_own_for_each_connection(loop):
     assert variable.get() == "none"
     assert seen[:2] == ["one", "two"]
     assert set(seen[2:]) == {"one", "two", b"data"}
+
+
+def test_a_nested_run_may_receive_on_the_same_connection():
+    loop = kolk.Loop(nested=True)
+    reports = []
+    loop.set_exception_handler(lambda _, report: reports.append(report))
+
+    class Nesting(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            if data == b"one":
+                other.send(b"two")
+                loop.run_until_complete(asyncio.sleep(0.01))
+                self.told.append("back")
+
+    async def main():
+        other.send(b"one")
+        while "back" not in protocol.told:
+            await asyncio.sleep(0.001)
+
+    protocol = Nesting()
+    transport, other = connect(loop, protocol)
+    loop.run_until_complete(asyncio.wait_for(main(), 10))
+    assert protocol.told == ["made", b"one", b"two", "back"]
+    assert reports == []
+    transport.close()
+    spin(loop, 2)
+    loop.close()
+    other.close()
 
 
 def test_another_thread_may_write_and_close(kolk_loop):
