@@ -144,7 +144,15 @@ class Transport(_kolk.TransportBase, _Base, _Writing):
         self._extra = _socket_extra(sock, extra)
         self._begin_limits()
         self._number = sock.fileno()
-        self._open(loop, self._number, protocol, context, "s")
+        try:
+            self._open(loop, self._number, protocol, context, "s")
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # Somebody watches it, who gives way, as in asyncio.
+            loop._remove_reader(self._number)
+            loop._remove_writer(self._number)
+            self._open(loop, self._number, protocol, context, "s")
         self._file = sock
         # A close() of the program's is put off until ours.
         self._held = sock

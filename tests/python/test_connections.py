@@ -169,6 +169,7 @@ def test_out_of_descriptors_is_said_once_and_clients_wait(kolk_loop, errors):
     errors.clear()
 
 
+@pytest.mark.filterwarnings("ignore")  # asyncio leaves sockets open
 @pytest.mark.parametrize("options", [
     {}, {"happy_eyeballs_delay": 0.001}, {"ssl": True},
     {"local_addr": ("127.0.0.1", 0)}])
@@ -213,6 +214,7 @@ def test_a_connection_cancelled_anywhere_leaves_its_number_alone(
     run(loop, main())
 
 
+@pytest.mark.filterwarnings("ignore")  # asyncio leaves sockets open
 @pytest.mark.parametrize("factory", [1 / 2, lambda: 1 / 0])
 def test_a_factory_that_fails(loop, factory):
     """The client hears of it, and the server goes on."""

@@ -75,6 +75,7 @@ def test_streams_over_tls(loop, errors, server_side, client_side):
     run(loop, main())
 
 
+@pytest.mark.filterwarnings("ignore")  # asyncio leaves sockets open
 def test_a_certificate_that_is_not_trusted_is_an_error(loop, server_side):
     loop.set_exception_handler(lambda loop, context: None)
 
@@ -115,6 +116,7 @@ def test_start_tls_in_the_middle(loop, errors, server_side, client_side):
     run(loop, main())
 
 
+@pytest.mark.filterwarnings("ignore")  # asyncio leaves sockets open
 def test_a_peer_that_says_nothing_is_not_waited_for(loop, errors, client_side):
     async def main():
         with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -126,6 +128,7 @@ def test_a_peer_that_says_nothing_is_not_waited_for(loop, errors, client_side):
     run(loop, main())
 
 
+@pytest.mark.filterwarnings("ignore")  # asyncio leaves sockets open
 def test_a_peer_that_does_not_speak_tls_is_an_error(loop, client_side):
     loop.set_exception_handler(lambda loop, context: None)
 

@@ -605,6 +605,22 @@ def test_descriptors_of_transports_are_not_for_others(loop, pair):
             call()
 
 
+def test_a_reader_gives_way_to_a_transport(loop, errors):
+    ours, other = socket.socketpair()
+    ours.setblocking(False)
+    called = []
+    loop.add_reader(ours, called.append, 1)
+    protocol = Recorder()
+    transport, _ = loop.run_until_complete(
+        loop.create_connection(lambda: protocol, sock=ours))
+    other.send(b"data")
+    until(loop, lambda: protocol.data)
+    assert called == []
+    transport.close()
+    spin(loop, 2)
+    other.close()
+
+
 def test_an_open_transport_goes_with_its_loop(loop):
     protocol = Recorder()
     transport, other = connect(loop, protocol)
