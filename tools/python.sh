@@ -2,7 +2,7 @@
 # Builds the Python extension for every interpreter >= 3.11 that is found, and
 # runs the Python tests on each.
 #
-#   tools/python.sh [STEP ...]    build, pytest, conformance; default: all
+#   tools/python.sh [STEP ...]    build, pytest, stubs, conformance; default: all
 #
 # Which they are: tools/pythons.sh. SELECT is handed on to pytest, MODULES to
 # the conformance tests, PRESET is the preset that is built (dev). Everything
@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=${PRESET:-dev}
 build=$PWD/build/python
-[ $# -gt 0 ] || set -- build pytest conformance
+[ $# -gt 0 ] || set -- build pytest stubs conformance
 
 . tools/pythons.sh
 
@@ -24,7 +24,7 @@ make_environment() {
     if [ ! -x "$environment/bin/python" ]; then
         "$python" -m venv "$environment" >&2
         "$environment/bin/python" -m pip install --quiet \
-            --disable-pip-version-check pytest hypothesis >&2
+            --disable-pip-version-check pytest hypothesis mypy >&2
     fi
 }
 
@@ -77,6 +77,34 @@ step_pytest() {
         KOLK_INTERNALS=$internals each_version "pytest, internals $internals," \
             -m pytest -q -p no:cacheprovider tests/python ${SELECT:-}
     done
+}
+
+# Do the type stubs say what is there, and does a program pass with them?
+step_stubs() {
+    local version
+    for version in $(printf '%s\n' "${!pythons[@]}" | sort -V); do
+        echo "== stubs on $version"
+        if check_stubs "$PWD/tests/stubs" "${pythons[$version]}" \
+            "$build/$preset/python/$version" >"$build/results" 2>&1; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            cat "$build/results"
+        fi
+    done
+}
+
+check_stubs() {
+    local stubs=$1 python=$2 package=$3
+    (
+        cd "$package"
+        "$python" -m mypy.stubtest kolk --concise \
+            --mypy-config-file "$stubs/mypy.ini" \
+            --allowlist "$stubs/allowlist" --ignore-unused-allowlist &&
+            MYPYPATH=$package "$python" -m mypy --strict \
+                --config-file "$stubs/mypy.ini" --cache-dir "$package/.mypy" \
+                "$stubs/program.py"
+    )
 }
 
 step_conformance() {
