@@ -157,7 +157,8 @@ KOLK_API void kolk_output_fini(kolk_output *output);
 
 /* subprocess.run: spawns, communicates, and gives up. With an `input` that is
  * not NULL, the child's is a pipe unless the options say something else. After
- * an error the child is killed, and its end waited for; `out` as above.
+ * an error the child is killed, and its end waited for; one that may not be
+ * killed runs on, and its status is -EAGAIN. `out` as above.
  * Cancellation: the same, and -ECANCELED. */
 KOLK_API KOLK_MUST_CHECK int
 kolk_process_run(const kolk_process_options *options, const void *input,

@@ -277,14 +277,18 @@ kolk_output_fini(kolk_output *output)
 
 /* ---- whole runs ---- */
 
-/* Ends the child, whatever the task is asked meanwhile. Returns its status. */
+/* Ends the child, whatever the task is asked meanwhile. Returns its status. One
+ * that has become somebody else's (setuid) may not be killed: nobody waits for
+ * it, since that could not be cancelled. */
 static int
 run_kill(kolk_process *process)
 {
     kolk_shield shield;
     int err = kolk_process_kill(process);
 
-    (void)err; /* -ESRCH: it has ended already */
+    if (err < 0 && err != -ESRCH) {
+        return kolk_process_status(process);
+    }
     err = kolk_shield_begin(&shield);
     if (err == 0) {
         err = kolk_process_wait(process);

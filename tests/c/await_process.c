@@ -35,8 +35,9 @@ finish(kolk_process *process)
 {
     KOLK_SHIELD(shield);
 
-    (void)!kolk_process_kill(process);
-    (void)!kolk_process_wait(process);
+    if (kolk_process_kill(process) != -EPERM) {
+        (void)!kolk_process_wait(process);
+    }
     kolk_process_unref(process);
 }
 
@@ -584,6 +585,10 @@ abandon_streams(void *arg)
         if (kolk_sleep(KOLK_MS(1)) < 0) {
             break;
         }
+    }
+    if (!CHECK(kill(pid, 0) < 0)) {
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
     }
     return 0;
 }

@@ -73,6 +73,7 @@ static void __attribute__((noinline)) kit_end(bool is_early)
         }
     }
     kit_loops_fini();
+    kit_process_fini();
     is_early = is_early && test_is_hard();
     if (kit_leak_fini(is_early ? stack : NULL, kit.stack_end) > 0) {
         kit.failures++;

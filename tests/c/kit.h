@@ -155,6 +155,10 @@ int kit_failures(void);
 
 /* kit_loop.c: closes what is open. */
 void kit_loops_fini(void);
+
+/* kit_process.c: ends the children whose killing was made to fail. */
+void kit_process_fini(void);
+
 /* Must no jump leave this function, because the library is below it? */
 bool kit_in_library(void);
 /* Cancels the current task, or stops the current loop. */

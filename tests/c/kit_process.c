@@ -10,6 +10,10 @@
 #include "kit_sys.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PROCESS_CALL(type, name, params, args, error)                          \
     static type process_##name params                                          \
@@ -22,9 +26,6 @@
     }
 
 PROCESS_CALL(pid_t, fork, (void), (), EAGAIN)
-PROCESS_CALL(int, pidfd_send_signal,
-             (int pidfd, int signum, siginfo_t *info, unsigned flags),
-             (pidfd, signum, info, flags), EPERM)
 PROCESS_CALL(int, prctl, (int option, unsigned long argument),
              (option, argument), EPERM)
 PROCESS_CALL(pid_t, setsid, (void), (), EPERM)
@@ -82,6 +83,40 @@ process_waitid(idtype_t type, id_t id, siginfo_t *out, int options)
         result = -1;
     }
     return result;
+}
+
+/* Children that could not be killed, by pidfd. */
+static int process_spared[64];
+static size_t process_spared_count;
+
+static int
+process_pidfd_send_signal(int pidfd, int signum, siginfo_t *info,
+                          unsigned flags)
+{
+    if (kit_sys_fails("pidfd_send_signal")) {
+        size_t room = sizeof process_spared / sizeof *process_spared;
+
+        if (signum == SIGKILL && process_spared_count < room) {
+            process_spared[process_spared_count++] =
+                fcntl(pidfd, F_DUPFD_CLOEXEC, 500);
+        }
+        errno = EPERM;
+        return -1;
+    }
+    return kit_sys_real.pidfd_send_signal(pidfd, signum, info, flags);
+}
+
+void
+kit_process_fini(void)
+{
+    while (process_spared_count > 0) {
+        int pidfd = process_spared[--process_spared_count];
+        siginfo_t info;
+
+        (void)kit_sys_real.pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+        (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+        (void)close(pidfd);
+    }
 }
 
 void

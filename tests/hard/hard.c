@@ -28,8 +28,10 @@
 enum {
     HARD_CALLS_MAX = 200,
     HARD_CALLS_MIN = 10,
-    HARD_SECONDS = 20, /* of one run */
-    HARD_BUDGET = 60,  /* seconds for all of a test's, more or less */
+    HARD_SECONDS = 20,   /* of one run */
+    HARD_BUDGET = 60,    /* seconds for all of a test's, more or less */
+    HARD_FAILED_MAX = 3, /* runs of a test; more say nothing new, and may each
+                          * take until they are ended */
     HARD_SKIPPED = 77,
 };
 
@@ -123,7 +125,7 @@ hard_fail_each(char **argv, uint64_t total, uint64_t most, int *tried)
     char mode[64];
     int failed = 0;
 
-    for (uint64_t call = 1; call <= total; call++) {
+    for (uint64_t call = 1; call <= total && failed < HARD_FAILED_MAX; call++) {
         if (!hard_is_chosen(call, total, most)) {
             continue;
         }
