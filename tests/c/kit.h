@@ -155,16 +155,15 @@ int kit_failures(void);
 
 /* kit_loop.c: closes what is open. */
 void kit_loops_fini(void);
-
-/* kit_process.c: ends the children whose killing was made to fail. */
-void kit_process_fini(void);
-
 /* Must no jump leave this function, because the library is below it? */
 bool kit_in_library(void);
 /* Cancels the current task, or stops the current loop. */
 void kit_interrupt(void);
 /* Called after each poll of the kernel that gave `events`. */
 void kit_polled(int events);
+
+/* kit_process.c: ends the children whose killing was made to fail. */
+void kit_process_fini(void);
 
 /* kit_sys.c: the table of system calls, watched and steered. */
 void kit_sys_init(void);
