@@ -40,11 +40,13 @@ TEST(the_last_bytes_before_a_terminal_hangs_up_are_told)
     terminal_open(&master, &slave);
     CHECK_OK(talker_open(talker, master, NULL));
     talker_pass(talker, 3);
-    CHECK_INT(write(slave, words, sizeof words), sizeof words);
+    /* Some kernels have room for less. */
+    ssize_t size = write(slave, words, sizeof words);
+    CHECK(size > 0);
     test_close(slave);
     CHECK_INT(talker_wait(talker), 0); /* EIO is its end */
-    CHECK_INT(talker->size, sizeof words);
-    CHECK(memcmp(talker->got, words, sizeof words) == 0);
+    CHECK_INT(talker->size, size);
+    CHECK(memcmp(talker->got, words, talker->size) == 0);
     CHECK_STR(talker->trace, "del");
 }
 

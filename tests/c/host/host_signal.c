@@ -76,7 +76,8 @@ TEST(closing_the_loop_gives_the_signal_back)
 static void *
 signal_later(void *arg)
 {
-    (void)usleep(20000); /* the loop sleeps by then, without the lock */
+    host_lock_take(); /* free as soon as the loop sleeps */
+    host_lock_give();
     (void)raise(SIGUSR1);
     return arg;
 }
