@@ -4,13 +4,13 @@
 #
 #     echo_cost.sh folder-of-the-programs
 #
-# Counts that do not depend on the neighbours: kolk's echo server against the
-# bare ones, with strace and with callgrind. Each is run with two numbers of
+# Counts that do not depend on the neighbours: kolk's echo servers (operations,
+# callbacks, streams) against the bare ones, with strace and with callgrind. Each is run with two numbers of
 # messages; the difference leaves start and connections out. It is slow, so it
 # is no part of run.sh. Instructions are counted on epoll only: a server on
 # io_uring gets no completions under valgrind.
 #
-# CONNECTIONS="1 10 200"  MESSAGES=2000  what to measure, and how much of it
+# CONNECTIONS="1 10 200"  SIZES=1024  MESSAGES=2000  what, and how much of it
 set -u
 
 if [ $# -ne 1 ] || [ ! -x "$1/kolk_echo" ]; then
@@ -20,7 +20,7 @@ fi
 programs=$(cd "$1" && pwd)
 connections=${CONNECTIONS:-1 10 200}
 messages=${MESSAGES:-2000}
-size=1024
+sizes=${SIZES:-1024}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -74,23 +74,29 @@ instructions() {
             { printf "-" }'
 }
 
+# row NAME BACKEND CONNECTIONS SERVER
 row() {
     calls="(no strace)" instructions=-
     has strace && calls=$(calls "$3" "$4")
     [ "$2" = epoll ] && has valgrind && instructions=$(instructions "$3" "$4")
-    echo "| $1 | $2 | $3 | $instructions | $calls |"
+    echo "| $1 | $2 | $3 | $size | $instructions | $calls |"
 }
 
-echo "| | backend | connections | instructions a message | system calls a" \
-    "message |"
-echo "|---|---|---|---|---|"
-for count in $connections; do
-    export KOLK_BACKEND=epoll
-    row bare epoll "$count" "$programs/bare_echo_epoll"
-    row kolk epoll "$count" "$programs/kolk_echo"
-    if [ -x "$programs/bare_echo_uring" ]; then
-        export KOLK_BACKEND=io_uring
-        row bare io_uring "$count" "$programs/bare_echo_uring"
-        row kolk io_uring "$count" "$programs/kolk_echo"
-    fi
+echo "| | backend | connections | bytes | instructions a message |" \
+    "system calls a message |"
+echo "|---|---|---|---|---|---|"
+for size in $sizes; do
+    for count in $connections; do
+        export KOLK_BACKEND=epoll
+        row bare epoll "$count" "$programs/bare_echo_epoll"
+        row operations epoll "$count" "$programs/kolk_echo"
+        row callbacks epoll "$count" "$programs/kolk_transport_echo"
+        row stream epoll "$count" "$programs/kolk_stream_echo"
+        if [ -x "$programs/bare_echo_uring" ]; then
+            export KOLK_BACKEND=io_uring
+            row bare io_uring "$count" "$programs/bare_echo_uring"
+            row operations io_uring "$count" "$programs/kolk_echo"
+            row stream io_uring "$count" "$programs/kolk_stream_echo"
+        fi
+    done
 done
