@@ -49,7 +49,9 @@ request_read(kolk_stream *peer, char host[256], char service[8])
         (void)inet_ntop(size == 16 ? AF_INET6 : AF_INET, bytes, host, 256);
     }
     err = err < 0 ? err : kolk_stream_read_exactly(peer, port, 2, NULL);
-    (void)snprintf(service, 8, "%d", port[0] << 8 | port[1]);
+    if (err == 0) {
+        (void)snprintf(service, 8, "%d", port[0] << 8 | port[1]);
+    }
     return err;
 }
 

@@ -326,12 +326,14 @@ kolk_serve_unix(const char *path, size_t size,
     kolk_server *server = NULL;
     int err = kolk_address_unix(path, size, &address);
 
-    if (err == 0) {
-        err = serve_new(options, fn, arg, &server);
+    if (err < 0) {
+        return err;
     }
-    return err < 0
-               ? err
-               : serve_start(server, kolk_server_bind(server, &address), out);
+    err = serve_new(options, fn, arg, &server);
+    if (err < 0) {
+        return err;
+    }
+    return serve_start(server, kolk_server_bind(server, &address), out);
 }
 
 /* ---- ending ---- */

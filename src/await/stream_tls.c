@@ -103,7 +103,7 @@ kolk__stream_start_client(kolk_stream *stream, const kolk_tls_client *tls,
     if (err == 0) {
         err = tls_client_engine(tls, host, &engine);
     }
-    return err < 0 ? err : tls_start(stream, engine, &tls->start, false);
+    return engine == NULL ? err : tls_start(stream, engine, &tls->start, false);
 }
 
 int
@@ -123,7 +123,7 @@ kolk_stream_start_tls_server(kolk_stream *stream, kolk_tls_context *context,
     if (err == 0) {
         err = kolk_tls_engine_new(context, NULL, &engine);
     }
-    if (err < 0) {
+    if (engine == NULL) {
         return err;
     }
     return tls_start(stream, engine, start != NULL ? start : &nothing_special,

@@ -26,6 +26,8 @@
 
 #define KOLK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define KOLK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* What callers see to, said to the compiler and to those who check the code. */
+#define KOLK_ASSUME(x) ((x) ? (void)0 : __builtin_unreachable())
 
 /* kolk_call.state: who holds it. */
 enum {
@@ -277,9 +279,11 @@ void kolk__calls_drop(kolk_link *ring);
 /* 0 if this thread may use `loop` now; -KOLK_EFORK, -ESHUTDOWN, or misuse,
  * said of `what`. `loop` is not NULL. */
 int kolk__loop_check_slow(kolk_loop *loop, const char *what);
+
 static inline int
 kolk__loop_check(kolk_loop *loop, const char *what)
 {
+    KOLK_ASSUME(loop != NULL);
     if (KOLK_LIKELY(kolk__this_thread.loop == loop)) {
         return 0; /* it runs, here, so it is not closed, nor of a parent's */
     }

@@ -16,9 +16,6 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
-#include <time.h>
-
-#include <linux/errqueue.h> /* wants time.h */
 
 #include "base/sys.h"
 #include "net/datagram.h"
@@ -31,6 +28,17 @@ enum {
 };
 
 /* ---- errors ---- */
+
+/* The kernel's struct sock_extended_err; not every C library comes with
+ * linux/errqueue.h. */
+struct receive_error {
+    uint32_t error;
+    uint8_t origin;
+    uint8_t type, code, pad;
+    uint32_t info, data;
+};
+
+enum { RECEIVE_ORIGIN_ICMP = 2, RECEIVE_ORIGIN_ICMP6 = 3 };
 
 void
 kolk__datagram_push_error(kolk_datagram *self, int error)
@@ -119,13 +127,13 @@ receive_error_of(struct msghdr *message)
             part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR;
         bool is_ipv6 =
             part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR;
-        const struct sock_extended_err *error =
-            (const struct sock_extended_err *)(void *)CMSG_DATA(part);
+        const struct receive_error *error =
+            (const struct receive_error *)(void *)CMSG_DATA(part);
 
         if ((is_ip || is_ipv6)
-            && (error->ee_origin == SO_EE_ORIGIN_ICMP
-                || error->ee_origin == SO_EE_ORIGIN_ICMP6)) {
-            return -(int)error->ee_errno;
+            && (error->origin == RECEIVE_ORIGIN_ICMP
+                || error->origin == RECEIVE_ORIGIN_ICMP6)) {
+            return -(int)error->error;
         }
     }
     return 0;

@@ -8,7 +8,6 @@
  * because how a program handles SIGPIPE is its own affair.
  */
 #include <errno.h>
-#include <linux/sockios.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -138,8 +137,9 @@ kolk__side_unsent(const kolk__side *side)
 {
     int unsent = 0;
 
+    /* SIOCOUTQ by its other name, which every C library has. */
     if (side->kind != KOLK__SIDE_SOCKET || side->fd < 0
-        || kolk__sys.ioctl(side->fd, SIOCOUTQ, &unsent) < 0) {
+        || kolk__sys.ioctl(side->fd, TIOCOUTQ, &unsent) < 0) {
         return 0;
     }
     return unsent > 0 ? (size_t)unsent : 0;

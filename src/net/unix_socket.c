@@ -151,9 +151,8 @@ unix_set_mode(const kolk__unix_file *file, mode_t mode)
         err = -errno;
     } else if (info.st_ino != file->inode || info.st_dev != file->device) {
         err = -EADDRINUSE;
-    } else if ((info.st_mode & 07777) != mode
-               && kolk__sys.chmod(path, mode) < 0) {
-        err = -errno;
+    } else if ((info.st_mode & 07777) != mode) {
+        err = kolk__sys.chmod(path, mode) < 0 ? -errno : 0;
     }
     (void)kolk__sys.close(fd); /* nothing can be written to it */
     return err;

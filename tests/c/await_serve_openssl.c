@@ -16,6 +16,14 @@ enum { SHORT = 50 }; /* a handshake may take so many milliseconds */
 
 /* ---- a client that has an engine, and its socket in its own hands ---- */
 
+/* A new one; NULL if it cannot be had. */
+static kolk_tls_engine *
+wire_engine(void)
+{
+    tls_pair_connect(pair, "example.org");
+    return pair->ends[TLS_CLIENT];
+}
+
 /* Sends what the engine has to send, in pieces of so many bytes, each in a
  * turn of its own. Returns whether it could. */
 static bool
@@ -39,7 +47,7 @@ wire_flush(int fd, size_t piece)
 static bool
 wire_fill(int fd)
 {
-    KOLK_TIMEOUT(timeout, KOLK_S(20));
+    KOLK_TIMEOUT(timeout, PEER_PATIENCE);
     kolk_tls_engine *engine = pair->ends[TLS_CLIENT];
     char bytes[16384];
     int size = kolk_recv(fd, bytes, sizeof bytes, 0);
@@ -51,11 +59,9 @@ wire_fill(int fd)
 static bool
 wire_shake(int fd, size_t piece)
 {
-    kolk_tls_engine *engine;
+    kolk_tls_engine *engine = wire_engine();
 
-    tls_pair_connect(pair, "example.org");
-    engine = pair->ends[TLS_CLIENT];
-    for (;;) {
+    while (engine != NULL) {
         int result = engine->ops->handshake(engine);
 
         if (!wire_flush(fd, piece) || (result < 0 && result != -EAGAIN)) {
@@ -68,6 +74,7 @@ wire_shake(int fd, size_t piece)
             return false;
         }
     }
+    return false;
 }
 
 /* Says `text` in records of one byte, each sent byte by byte; hears it. */
@@ -98,14 +105,13 @@ wire_spell(int fd, const char *text)
 static void
 wire_begin(int fd, size_t size)
 {
-    kolk_tls_engine *engine;
+    kolk_tls_engine *engine = wire_engine();
     char bytes[16];
 
-    tls_pair_connect(pair, "example.org");
-    engine = pair->ends[TLS_CLIENT];
-    CHECK_ERR(engine->ops->handshake(engine), -EAGAIN);
-    CHECK_INT(engine->ops->output(engine, bytes, size), size);
-    peer_send(fd, bytes, size);
+    if (engine != NULL && CHECK_ERR(engine->ops->handshake(engine), -EAGAIN)
+        && CHECK_INT(engine->ops->output(engine, bytes, size), size)) {
+        peer_send(fd, bytes, size);
+    }
 }
 
 /* ---- a server, one that misbehaves, and one that does not ---- */
@@ -132,6 +138,7 @@ careful_serve(kolk_stream *stream, void *arg)
 static void
 polite_visit(void)
 {
+    KOLK_TIMEOUT(timeout, PEER_PATIENCE);
     kolk_tls_client tls = {.context = pair->contexts[TLS_CLIENT],
                            .name = "example.org"};
     kolk_stream *stream;
@@ -145,6 +152,7 @@ polite_visit(void)
         peer_read(stream, "hello");
         CHECK_OK(kolk_stream_close(stream));
     }
+    CHECK_OK(kolk_timeout_end(&timeout, 0));
 }
 
 static bool
@@ -175,7 +183,9 @@ meeting_main(void *arg)
     }
     self->rude(hall_enter());
     for (int i = 0; i < 5000 && kolk_server_count(hall.server) > 0; i++) {
-        CHECK_OK(kolk_sleep(KOLK_MS(1)));
+        if (!CHECK_OK(kolk_sleep(KOLK_MS(1)))) {
+            break;
+        }
     }
     CHECK_INT(hall.begun, self->begun);
     CHECK_INT(hall.ended, self->begun);
@@ -234,13 +244,15 @@ creep(int fd)
 {
     char byte;
 
-    wire_begin(fd, 5); /* a record that promises more */
-    for (int i = 0; i < 10000; i++) {
+    wire_begin(fd, 5);              /* a record that promises more */
+    for (int i = 0; i < 100; i++) { /* much longer than it has */
         if (peer_take(fd, &byte, 1) != -EAGAIN
             || send(fd, "\1", 1, MSG_NOSIGNAL) < 0) {
             return;
         }
-        CHECK_OK(kolk_sleep(KOLK_MS(SHORT / 2)));
+        if (!CHECK_OK(kolk_sleep(KOLK_MS(SHORT / 2)))) {
+            return;
+        }
     }
     CHECK(false);
 }
@@ -384,8 +396,10 @@ flood_late(int fd)
     while (quiet < 20) { /* turns in which nothing fitted */
         char bytes[20000];
 
-        CHECK_INT(engine->ops->write(engine, noise, sizeof noise),
-                  sizeof noise);
+        if (!CHECK_INT(engine->ops->write(engine, noise, sizeof noise),
+                       sizeof noise)) {
+            return;
+        }
         size_t size = engine->ops->output(engine, bytes, sizeof bytes);
         size_t sent = 0;
         for (quiet = 0; sent < size && quiet < 20; quiet++) {
@@ -395,7 +409,9 @@ flood_late(int fd)
                 sent += (size_t)some;
                 quiet = 0;
             }
-            CHECK_OK(kolk_sleep(KOLK_MS(1)));
+            if (!CHECK_OK(kolk_sleep(KOLK_MS(1)))) {
+                return;
+            }
         }
     }
     kolk_server_close(hall.server);

@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-
-extern char **environ;
+#include <unistd.h>
 
 enum { PEER_SKIPPED = 77 };
 

@@ -157,10 +157,6 @@ peer_flood(void *fd)
 
 /* ---- receiving ---- */
 
-/* Long enough for everything but what never comes, which happens when a call
- * was made to fail on the other side. */
-#define PEER_PATIENCE (test_is_hard() ? KOLK_S(1) : KOLK_S(20))
-
 int
 peer_take(int fd, void *buffer, size_t size)
 {

@@ -14,6 +14,10 @@
 
 enum peer_kind { PEER_UNIX, PEER_TCP };
 
+/* Long enough for everything but what never comes, which happens when a call
+ * was made to fail on the other side. */
+#define PEER_PATIENCE (test_is_hard() ? KOLK_S(1) : KOLK_S(20))
+
 /* A connection: a stream on the current loop, the caller's to free, and the
  * peer's socket, non-blocking. `options` may be NULL. Returns whether it could
  * be made; if not, a check has failed. */

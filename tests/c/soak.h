@@ -176,6 +176,6 @@ soak_run(const char *name, size_t count, soak_fn *fn, void *arg)
     CHECK(more <= bound);
     /* Sanitizers keep what was freed. */
     if (!SOAK_IS_SANITIZED) {
-        CHECK(pages < 8 * 1024 * 1024);
+        CHECK(pages < (size_t)8 * 1024 * 1024);
     }
 }

@@ -143,7 +143,9 @@ hard_fail_each(char **argv, uint64_t total, uint64_t most, int *tried)
 static uint64_t
 hard_most(double seconds)
 {
-    double most = HARD_BUDGET / (2 * seconds);
+    const char *wanted = getenv("KOLK_HARD_BUDGET");
+    double budget = wanted != NULL ? strtod(wanted, NULL) : HARD_BUDGET;
+    double most = budget / (2 * seconds);
 
     return most > HARD_CALLS_MAX   ? HARD_CALLS_MAX
            : most < HARD_CALLS_MIN ? HARD_CALLS_MIN

@@ -118,7 +118,7 @@ serve_udp(void)
     kolk_task *task;
 
     int err = kolk_address_parse("127.0.0.1", 0, &options.local);
-    if (err == 0) {
+    if (err >= 0) {
         err =
             kolk_datagram_open(kolk_current_loop(), &options, NULL, &datagram);
     }
