@@ -55,6 +55,8 @@ typedef struct kolk__filter_ops {
                  const struct iovec *pieces, int count);
     /* Gives the wire what waits to be joined. */
     void (*flush)(kolk__filter *filter, kolk_transport *transport);
+    /* The wire takes nothing more: drops what was to be given to it. */
+    void (*drop)(kolk__filter *filter);
     /* Ends the protocol's stream behind what was written. */
     int (*write_eof)(kolk__filter *filter, kolk_transport *transport);
     /* kolk_transport_close(): nothing more is read or written by the protocol.

@@ -207,6 +207,9 @@ kolk__transport_write_failed(kolk_transport *transport, int error)
     transport->failure = error;
     transport->in.desc->ready_in = true; /* the event may still be on its way */
     kolk__transport_drop_chunks(transport, error);
+    if (transport->filter != NULL) {
+        transport->filter->ops->drop(transport->filter);
+    }
     kolk__transport_reading_changed(transport);
     kolk__transport_wake_reader(transport);
     if (was_pausing && transport->mode != KOLK__MODE_PUSH) {

@@ -267,6 +267,7 @@ static const kolk__filter_ops tls_ops = {
     .read = kolk__tls_read,
     .write = kolk__tls_write,
     .flush = kolk__tls_flush,
+    .drop = kolk__tls_drop,
     .write_eof = kolk__tls_write_eof,
     .close = kolk__tls_close,
     .readable = tls_readable,

@@ -121,6 +121,7 @@ int kolk__tls_read(kolk__filter *filter, kolk_transport *transport,
 int kolk__tls_write(kolk__filter *filter, kolk_transport *transport,
                     const struct iovec *pieces, int count);
 void kolk__tls_flush(kolk__filter *filter, kolk_transport *transport);
+void kolk__tls_drop(kolk__filter *filter);
 size_t kolk__tls_waiting(const kolk__filter *filter);
 
 /* ---- transport_tls_close.c ---- */

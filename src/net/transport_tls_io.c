@@ -40,13 +40,17 @@ kolk__tls_set_end(kolk__tls *self, int end)
     self->end = end;
 }
 
-/* The engine has said `error`. */
+/* The engine has said `error`. Whoever reads is told in its place; what waits
+ * to be written never leaves, so if nobody reads the pump will say so. */
 static void
 io_engine_failed(kolk__tls *self, int error)
 {
     self->is_dead = true;
     self->error = self->engine->ops->error(self->engine);
     kolk__tls_set_end(self, error);
+    if (!kolk__chunks_are_empty(&self->backlog)) {
+        kolk__transport_join(self->transport, self->backlog.bytes);
+    }
 }
 
 /* That nobody takes it any more is no news beside what has happened. */
@@ -434,14 +438,33 @@ pump_shut(kolk__tls *self)
     }
 }
 
+/* The engine is dead: what waits to be written never leaves. */
+static void
+pump_nowhere(kolk__tls *self)
+{
+    kolk_transport *transport = self->transport;
+
+    if (pump_may_go_on(self)) {
+        self->is_pumping = true;
+        transport->refs++;
+        kolk__tls_fail(self, self->end);
+        self->is_pumping = false;
+        kolk__chunks_drop(&self->backlog);
+        kolk_transport_unref(transport);
+    }
+}
+
 void
 kolk__tls_pump(kolk__tls *self)
 {
     kolk_transport *transport = self->transport;
     int err = 0;
 
-    if (self->is_pumping || self->is_dead || self->is_lent
-        || self->state == KOLK__TLS_SHAKING) {
+    if (self->is_pumping || self->is_lent || self->state == KOLK__TLS_SHAKING) {
+        return;
+    }
+    if (self->is_dead) {
+        pump_nowhere(self);
         return;
     }
     self->is_pumping = true;
@@ -537,6 +560,17 @@ kolk__tls_flush(kolk__filter *filter, kolk_transport *transport)
 {
     (void)transport;
     kolk__tls_pump(KOLK_CONTAINER_OF(filter, kolk__tls, filter));
+}
+
+/* A pump that is at work drops it in its end. */
+void
+kolk__tls_drop(kolk__filter *filter)
+{
+    kolk__tls *self = KOLK_CONTAINER_OF(filter, kolk__tls, filter);
+
+    if (!self->is_pumping) {
+        kolk__chunks_drop(&self->backlog);
+    }
 }
 
 size_t

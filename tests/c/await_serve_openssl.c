@@ -10,6 +10,8 @@
 #include "serving.h"
 #include "tls_pair.h"
 
+#include "base/sys.h"
+
 static tls_pair *pair;
 
 enum { SHORT = 50 }; /* a handshake may take so many milliseconds */
@@ -425,6 +427,97 @@ flood_late(int fd)
 TEST(a_flood_whose_answers_are_not_read_stops_and_can_be_aborted)
 {
     part(flood_late);
+}
+
+/* A handler that says more than there is room for, and waits until less is. */
+static int
+gush_serve(kolk_stream *stream, void *arg)
+{
+    static const char noise[4000000];
+
+    (void)arg;
+    hall.begun++;
+    int err = kolk_stream_write(stream, noise, sizeof noise);
+    if (err == 0) {
+        err = kolk_stream_drain(stream);
+    }
+    hall.ended++;
+    hall.last = err;
+    return err;
+}
+
+static ssize_t
+gush_send(int fd, const void *data, size_t size, int flags)
+{
+    (void)fd, (void)data, (void)size, (void)flags;
+    errno = ENOBUFS;
+    return -1;
+}
+
+static ssize_t
+gush_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    (void)fd, (void)message, (void)flags;
+    errno = ENOBUFS;
+    return -1;
+}
+
+/* What is there is read, so that there is room; the kernel takes nothing. */
+static void
+gush_refuse(int fd)
+{
+    char bytes[65536];
+
+    kolk__sys.send = gush_send;
+    kolk__sys.sendmsg = gush_sendmsg;
+    while (peer_take(fd, bytes, sizeof bytes) > 0) {
+    }
+}
+
+static int
+gush_main(void *arg)
+{
+    kolk_serve_options options = {.tls = pair->contexts[TLS_SERVER]};
+    rude_fn *const *rude = arg;
+
+    reports_watch(kolk_current_loop());
+    if (!hall_open(&options, gush_serve, NULL)) {
+        return 0;
+    }
+    int fd = hall_enter();
+    if (wire_shake(fd, 0)) {
+        tasks_pass(20);
+        CHECK_INT(hall.begun, 1);
+        CHECK_INT(hall.ended, 0); /* nobody reads */
+    }
+    (*rude)(fd);
+    for (int i = 0; i < 5000 && hall.ended == 0; i++) {
+        if (!CHECK_OK(kolk_sleep(KOLK_MS(1)))) {
+            return 0;
+        }
+    }
+    CHECK_INT(hall.ended, 1);
+    return 0;
+}
+
+static void
+gush(rude_fn *rude)
+{
+    pair = tls_pair_new(NULL, NULL);
+    tasks_run_real(gush_main, &rude);
+    CHECK_INT(reports.count, 0);
+}
+
+TEST(a_reset_ends_the_wait_for_room)
+{
+    gush(peer_reset);
+    CHECK(hall.last == -ECONNRESET || hall.last == -EPIPE);
+}
+
+TEST(a_send_that_fails_ends_the_wait_for_room)
+{
+    gush(gush_refuse);
+    CHECK_ERR(hall.last, -ENOBUFS);
 }
 
 /* ---- the server ends first ---- */
