@@ -156,8 +156,8 @@ receive_error_next(kolk_datagram *self, int *error)
         result = kolk__sys.recvmsg(self->watch.fd, &message,
                                    MSG_ERRQUEUE | MSG_DONTWAIT);
     } while (result < 0 && errno == EINTR);
-    if (result < 0) {
-        return false;
+    if (result < 0 || (message.msg_flags & MSG_ERRQUEUE) == 0) {
+        return false; /* an emulator may say success, and mean nothing */
     }
     *error = receive_error_of(&message);
     return true;
