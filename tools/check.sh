@@ -23,6 +23,7 @@ watched="$emulated|coro_overflow|guards_by_mprotect|without_a_free_descriptor"
 foreign="$emulated|each_error_is_returned_once|an_error_wakes_who_waits"
 foreign+="|a_note_in_the_error_queue|an_error_of_an_earlier|no_icmp_error_of"
 foreign+="|signals_that_cannot_wait_for_a_loop|killed_with_its_parent|19000"
+foreign+="|udp_associations"
 export emulated watched foreign
 
 step_format() { tools/format.sh --check; }

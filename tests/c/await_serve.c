@@ -408,13 +408,15 @@ silent_serve(kolk_stream *stream, void *arg)
 static int
 unix_main(void *unused)
 {
-    static const char name[] = "\0kolk test of serving";
+    char name[64] = "";
     kolk_address address;
 
     (void)unused;
-    CHECK_OK(kolk_address_unix(name, sizeof name, &address));
-    int err = kolk_serve_unix(name, sizeof name, NULL, silent_serve, NULL,
-                              &hall.server);
+    int length = snprintf(name + 1, sizeof name - 1, "kolk-serve-%d", getpid());
+    size_t size = 1 + (size_t)length;
+    CHECK_OK(kolk_address_unix(name, size, &address));
+    int err =
+        kolk_serve_unix(name, size, NULL, silent_serve, NULL, &hall.server);
     if (!CHECK_OK(err)) {
         return 0;
     }
