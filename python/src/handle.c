@@ -149,8 +149,8 @@ handle_cancel(HandleObject *self)
     self->has_one_arg = false;
     Py_INCREF(self); /* the loop's may be the last one */
     handle_take_back(self);
-    if (!PyObject_GC_IsTracked((PyObject *)self) && Py_REFCNT(self) > 1) {
-        PyObject_GC_Track(self);
+    if (Py_REFCNT(self) > 1) {
+        handle_track(self);
     }
     Py_XDECREF(callback); /* these may run any code */
     Py_XDECREF(args);

@@ -4,9 +4,10 @@
  *
  * Both are true subclasses of asyncio's. Those are classes of Python with
  * slots, which stay empty here: fields of ours, under the same names, take
- * their place. While the loop has a handle it owns a reference to it, and the
- * handle is not tracked by the collector: the loop shows what is in it. When
- * it has run and somebody else still has it, it becomes an ordinary object.
+ * their place. While the loop has a handle it owns a reference to it. As long as it
+ * is the only one that does, the handle is not tracked by the collector: the
+ * loop shows what is in it. Handles that the program has are tracked, because
+ * they lead to the loop, and what keeps them may be kept by the loop.
  */
 #pragma once
 
@@ -78,6 +79,16 @@ void handle_call_ready(kolk_call *call);
 void handle_call_dropped(kolk_call *call);
 void handle_timer_ready(kolk_timer *timer);
 void handle_timer_dropped(kolk_timer *timer);
+
+/* `self` becomes an ordinary object: it goes to the program, which may make
+ * cycles of it. */
+static inline void
+handle_track(HandleObject *self)
+{
+    if (!PyObject_GC_IsTracked((PyObject *)self)) {
+        PyObject_GC_Track(self);
+    }
+}
 
 /* Lets those go that wait for the end of the callback. */
 void handle_wake_waiters(HandleObject *self);

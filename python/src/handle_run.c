@@ -144,13 +144,13 @@ handle_run(HandleObject *self)
 
 /* ---- the loop's nodes ---- */
 
-/* Gives up the reference that the loop had. Whoever else has one may make
- * cycles of it from now on. */
+/* Gives up the reference that the loop had. Whoever else has one, an exception
+ * handler say, may make cycles of it. */
 static inline void
 handle_release(HandleObject *self)
 {
-    if (Py_REFCNT(self) > 1 && !PyObject_GC_IsTracked((PyObject *)self)) {
-        PyObject_GC_Track(self);
+    if (Py_REFCNT(self) > 1) {
+        handle_track(self);
     }
     Py_DECREF(self);
 }

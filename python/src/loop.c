@@ -51,8 +51,11 @@ loop_visit_node(kolk_visitor *visitor, kolk_node_kind kind, void *node)
         return handle_visit(KOLK_CONTAINER_OF(call, HandleObject, node.call),
                             self->visit, self->arg);
     }
-    PyObject *task = task_of_call(call); /* borrowed, or NULL */
-    return task != NULL ? self->visit(task, self->arg) : 0;
+    PyObject *object = task_of_call(call); /* borrowed, or NULL */
+    if (object == NULL) {
+        object = (PyObject *)loop_timer_of_call(call);
+    }
+    return object != NULL ? self->visit(object, self->arg) : 0;
 }
 
 static int
@@ -91,7 +94,11 @@ loop_list_node(kolk_visitor *visitor, kolk_node_kind kind, void *node)
         return 0;
     }
     if (call->fn == handle_call_ready) {
-        object = (PyObject *)KOLK_CONTAINER_OF(call, HandleObject, node.call);
+        HandleObject *handle =
+            KOLK_CONTAINER_OF(call, HandleObject, node.call);
+
+        handle_track(handle);
+        object = (PyObject *)handle;
     } else {
         object = task_of_call(call);
     }

@@ -96,10 +96,15 @@ loop_is_turning(const LoopObject *self)
  * exception set. */
 int loop_push(LoopObject *self, kolk_call *call);
 
-/* call_soon() as the loop's own code uses it: no check, no override. */
+/* call_soon() as the loop's own code uses it: no check, no override. The
+ * handle is not for the program yet: see handle_track(). */
 HandleObject *loop_schedule(LoopObject *self, HandleKind kind,
                             PyObject *callback, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *context);
+
+/* The timer that `call` brings from another thread, borrowed; NULL if it is
+ * none of those. */
+HandleObject *loop_timer_of_call(kolk_call *call);
 
 extern PyMethodDef loop_schedule_methods[];
 

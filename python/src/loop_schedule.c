@@ -90,6 +90,19 @@ loop_schedule(LoopObject *self, HandleKind kind, PyObject *callback,
     return (HandleObject *)Py_NewRef((PyObject *)handle);
 }
 
+/* The same for the program. */
+static PyObject *
+loop_schedule_given(LoopObject *self, HandleKind kind, const ArgsCall *call)
+{
+    HandleObject *handle = loop_schedule(self, kind, call->first[0], call->args,
+                                         call->nargs, call->context);
+
+    if (handle != NULL) {
+        handle_track(handle);
+    }
+    return (PyObject *)handle;
+}
+
 /* asyncio's code has found a task of ours in a future's first callback. */
 static bool
 loop_wake_task(PyObject *task, PyObject *future)
@@ -127,8 +140,7 @@ loop_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         && loop_check_debug(self, call.first[0], "call_soon", false) < 0) {
         return NULL;
     }
-    return (PyObject *)loop_schedule(self, HANDLE_SOON, call.first[0],
-                                     call.args, call.nargs, call.context);
+    return loop_schedule_given(self, HANDLE_SOON, &call);
 }
 
 PyDoc_STRVAR(
@@ -156,8 +168,7 @@ loop_call_soon_threadsafe(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     HandleKind kind =
         self->state->guarded_handle_type != NULL ? HANDLE_GUARDED : HANDLE_SOON;
-    return (PyObject *)loop_schedule(self, kind, call.first[0], call.args,
-                                     call.nargs, call.context);
+    return loop_schedule_given(self, kind, &call);
 }
 
 /* ---- at a time ---- */
@@ -195,6 +206,14 @@ loop_timer_start_ready(kolk_call *call)
     loop_timer_start_dropped(call);
 }
 
+HandleObject *
+loop_timer_of_call(kolk_call *call)
+{
+    return call->fn == loop_timer_start_ready
+               ? KOLK_CONTAINER_OF(call, LoopTimerStart, call)->handle
+               : NULL;
+}
+
 static int
 loop_start_elsewhere(LoopObject *self, HandleObject *handle)
 {
@@ -226,6 +245,7 @@ loop_schedule_at(LoopObject *self, double when, PyObject *when_object,
     }
     handle->when = when;
     handle->when_object = Py_XNewRef(when_object);
+    handle_track(handle);
     int err =
         kolk_call_at(self->loop, &handle->node.timer, time_from_seconds(when));
     if (KOLK_LIKELY(err == 0)) {

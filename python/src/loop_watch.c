@@ -264,7 +264,7 @@ loop_watch_add(LoopObject *loop, bool is_writer, const char *method,
     if (handle == NULL) {
         return NULL;
     }
-    PyObject_GC_Track(handle); /* it is not lent itself */
+    handle_track(handle); /* it is not lent itself */
     if (watch_set(self, is_writer ? &self->writer : &self->reader, handle)
         < 0) {
         Py_DECREF(handle);

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import os
 import resource
+import socket
 import subprocess
 import sys
 import threading
 import warnings
+import weakref
 
 import pytest
 
@@ -81,6 +83,113 @@ def test_loops_in_cycles_leave_nothing_behind():
     assert told == {ResourceWarning}
     assert after[:2] == before[:2]
     assert after[2] <= before[2] + 50
+
+
+def call_later(loop):
+    return loop.call_later(1000, print)
+
+
+def call_at(loop):
+    return loop.call_at(10 ** 9, print)
+
+
+def call_soon(loop):
+    return loop.call_soon(print)
+
+
+def call_soon_threadsafe(loop):
+    return loop.call_soon_threadsafe(print)
+
+
+def add_reader(loop):
+    loop.pair = socket.socketpair()
+    return loop._add_reader(loop.pair[0], print)
+
+
+def ready(loop):
+    loop.create_future().add_done_callback(print)
+    future = loop.create_future()
+    future.add_done_callback(print)
+    future.set_result(None)
+    return loop._ready
+
+
+def call_later_elsewhere(loop):
+    """From a thread, while the loop runs; then it starts there, or does
+    not."""
+    found = []
+
+    def work():
+        found.append(loop.call_later(1000, print))
+        loop.call_soon_threadsafe(loop.stop)
+
+    loop.call_soon(lambda: threading.Thread(target=work).start())
+    loop.run_forever()
+    return found
+
+
+def call_later_too_late(loop):
+    """The loop ends before it hears of it."""
+    found = []
+
+    def work():
+        found.append(loop.call_later(1000, print))
+
+    def wait():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        loop.stop()
+
+    loop.call_soon(wait)
+    loop.run_forever()
+    return found
+
+
+@pytest.mark.parametrize("make", [
+    call_later, call_at, call_soon, call_soon_threadsafe, add_reader, ready,
+    call_later_elsewhere, call_later_too_late])
+def test_a_loop_in_a_cycle_with_a_pending_handle_is_collected(kolk_loop,
+                                                              make):
+    """The program has the handle; both are kept by a coroutine's frame."""
+    async def keep(loop, handle):
+        await loop.create_future()
+
+    def forgotten():
+        loop = kolk.Loop(backend=kolk_loop.backend[0])
+        handle = make(loop)
+        loop.task = loop.create_task(keep(loop, handle))
+        loop.task._log_destroy_pending = False
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.again = make(loop)
+        return weakref.ref(loop)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = forgotten()
+        assert found() is not None
+        gc.collect()
+        assert found() is None
+
+
+@pytest.mark.parametrize("make", [
+    call_later, call_soon, call_soon_threadsafe, call_later_too_late])
+def test_a_loop_lives_as_long_as_a_pending_handle_of_it(kolk_loop, make):
+    def forgotten():
+        loop = kolk.Loop(backend=kolk_loop.backend[0])
+        loop.me = loop
+        return make(loop)
+
+    handle = forgotten()
+    gc.collect()
+    if isinstance(handle, list):
+        handle, = handle
+    loop = handle._loop
+    assert not loop.is_closed()
+    assert handle._callback is print
+    handle.cancel()
+    loop.close()
 
 
 def test_loops_run_in_many_threads_and_wake_each_other():
