@@ -4,10 +4,10 @@
  *
  * Both are true subclasses of asyncio's. Those are classes of Python with
  * slots, which stay empty here: fields of ours, under the same names, take
- * their place. While the loop has a handle it owns a reference to it. As long as it
- * is the only one that does, the handle is not tracked by the collector: the
- * loop shows what is in it. Handles that the program has are tracked, because
- * they lead to the loop, and what keeps them may be kept by the loop.
+ * their place. While the loop has a handle it owns a reference to it. As long
+ * as it is the only one that does, the handle is not tracked by the collector:
+ * the loop shows what is in it. Handles that the program has are tracked,
+ * because they lead to the loop, and what keeps them may be kept by the loop.
  */
 #pragma once
 

@@ -94,8 +94,7 @@ loop_list_node(kolk_visitor *visitor, kolk_node_kind kind, void *node)
         return 0;
     }
     if (call->fn == handle_call_ready) {
-        HandleObject *handle =
-            KOLK_CONTAINER_OF(call, HandleObject, node.call);
+        HandleObject *handle = KOLK_CONTAINER_OF(call, HandleObject, node.call);
 
         handle_track(handle);
         object = (PyObject *)handle;
