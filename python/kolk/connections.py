@@ -8,12 +8,14 @@ on: which transports are made, and how connections are taken.
 """
 
 import errno
+import functools
 import os
 import weakref
 from asyncio import (base_events, constants, exceptions, selector_events,
                      sslproto, trsock, unix_events)
 from asyncio.log import logger
 
+from kolk import unix_paths
 from kolk.transports import (DatagramTransport, ReadPipeTransport, Transport,
                              WritePipeTransport, is_plain_socket,
                              takes_datagrams)
@@ -29,6 +31,8 @@ if "context" in (selector_events.BaseSelectorEventLoop._accept_connection
                  .__code__.co_varnames[:10]):
     _TIMES_AND_CONTEXT += (None,)
 
+_create_unix_server = unix_events._UnixSelectorEventLoop.create_unix_server
+
 _BORROWED = {
     base_events.BaseEventLoop: (
         "_connect_sock", "_create_connection_transport",
@@ -40,7 +44,7 @@ _BORROWED = {
     selector_events.BaseSelectorEventLoop: (
         "_accept_connection2",),
     unix_events._UnixSelectorEventLoop: (
-        "create_unix_connection", "create_unix_server"),
+        "create_unix_connection",),
 }
 
 
@@ -124,6 +128,23 @@ class ConnectionsMixin:
 
     # ---- servers ----
 
+    @functools.wraps(_create_unix_server)
+    async def create_unix_server(self, protocol_factory, path=None, *,
+                                 sock=None, **options):
+        if not path or sock is not None:
+            return await _create_unix_server(self, protocol_factory, path,
+                                             sock=sock, **options)
+        # asyncio would take the path of a server that lives.
+        path = os.fspath(path)
+        sock = unix_paths.bind(path)
+        try:
+            return await _create_unix_server(self, protocol_factory, None,
+                                             sock=sock, **options)
+        except Exception:
+            self._unix_server_sockets.pop(sock, None)
+            unix_paths.unbind(sock)
+            raise
+
     def _start_serving(self, protocol_factory, sock, *how, **keywords):
         """Take connections of `sock`, which listens."""
         how = [protocol_factory, sock, *how, *keywords.values()]
@@ -193,16 +214,4 @@ class ConnectionsMixin:
         self._remove_reader(sock.fileno())
         sock.close()
         if path is not None:
-            _remove_path(path, inode)
-
-
-def _remove_path(path, inode):
-    """Removes a Unix socket's file unless another has taken its place."""
-    try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        logger.error("Unable to clean up listening UNIX socket "
-                     "%r: %r", path, error)
+            unix_paths.remove(path, inode)
