@@ -16,6 +16,7 @@ from asyncio import (base_events, constants, exceptions, selector_events,
 from asyncio.log import logger
 
 from kolk import unix_paths
+from kolk.foreign import ForeignDatagramTransport, ForeignTransport
 from kolk.transports import (DatagramTransport, ReadPipeTransport, Transport,
                              WritePipeTransport, is_plain_socket,
                              takes_datagrams)
@@ -75,8 +76,9 @@ class ConnectionsMixin:
             return Transport(self, sock, protocol, waiter, extra, server,
                              context)
         # Only its own methods know how to read from it.
-        return selector_events.BaseSelectorEventLoop._make_socket_transport(
-            self, sock, protocol, waiter, extra=extra, server=server,
+        self._ensure_fd_no_transport(sock)
+        return ForeignTransport(
+            self, sock, protocol, waiter, extra, server,
             **({} if context is None else {"context": context}))
 
     def _make_ssl_transport(self, rawsock, protocol, sslcontext, waiter=None,
@@ -95,8 +97,9 @@ class ConnectionsMixin:
             self._ensure_fd_no_transport(sock)
             return DatagramTransport(self, sock, protocol, address, waiter,
                                      extra)
-        return selector_events.BaseSelectorEventLoop._make_datagram_transport(
-            self, sock, protocol, address, waiter, extra)
+        self._ensure_fd_no_transport(sock)
+        return ForeignDatagramTransport(self, sock, protocol, address, waiter,
+                                        extra)
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None,
                                   extra=None):

@@ -354,6 +354,25 @@ loop__add_reader(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                           kwnames);
 }
 
+PyDoc_STRVAR(loop_watched_doc, "_watched($self, fd, /)\n--\n\n"
+                               "What fd is watched for: 1 reading, 2 writing.");
+
+static PyObject *
+loop_watched(PyObject *op, PyObject *arg)
+{
+    LoopObject *loop = (LoopObject *)op;
+    int fd = fd_from_py(loop->state, arg);
+
+    if (fd < 0) {
+        PyErr_Clear(); /* no number, so it is not watched */
+        return PyLong_FromLong(0);
+    }
+    LoopWatch *self = watch_find(loop, fd);
+    return PyLong_FromLong(self == NULL ? 0
+                                        : (self->reader != NULL ? 1 : 0)
+                                              + (self->writer != NULL ? 2 : 0));
+}
+
 PyDoc_STRVAR(loop_set_background_doc,
              "_set_background($self, fd, on, /)\n--\n\n"
              "Is watching fd no reason to poll while there is work?");
@@ -454,6 +473,7 @@ PyMethodDef loop_watch_methods[] = {
     {"_remove_reader", loop__remove_reader, METH_O, loop_remove_reader_doc},
     {"_remove_writer", loop__remove_writer, METH_O, loop_remove_writer_doc},
     {"_transport_of", loop_transport_of, METH_O, loop_transport_of_doc},
+    {"_watched", loop_watched, METH_O, loop_watched_doc},
     {"_set_background", ARGS_METHOD(loop_set_background), METH_FASTCALL,
      loop_set_background_doc},
     {NULL, NULL, 0, NULL},
