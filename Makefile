@@ -9,6 +9,9 @@ PREFIX ?= /usr/local
 DIR ?= .
 # TLS=1: tour and serve speak TLS, with a certificate made for it.
 TLS ?=
+# The Pythons that `make test` uses; empty: all from 3.11 on that are found.
+VERSIONS ?= $(shell python3 -c 'import sys; v = sys.version_info; \
+    print("%d.%d" % v[:2] if v >= (3, 11) else "")' 2>/dev/null)
 CERTIFICATE = build/tls/certificate.pem
 KEY = build/tls/key.pem
 
@@ -40,8 +43,7 @@ serve: ## serve the folder DIR over HTTP until Ctrl-C
 test: ## the tests in C and, on the system's Python, in Python, on both backends
 	@tools/setup.sh test python
 	@tools/test.sh dev
-	@VERSIONS=$$(python3 -c "import sys; print(\"%d.%d\" % sys.version_info[:2])") \
-	    tools/python.sh build pytest
+	@VERSIONS="$(VERSIONS)" tools/python.sh build pytest
 
 pytest: ## the Python package's tests, on every Python >= 3.11 that is found
 	@tools/setup.sh test python
