@@ -156,7 +156,7 @@ def test_unix_datagrams(loop, errors, tmp_path):
     close(loop, client, server, other)
 
 
-def test_receiving_is_paused_and_resumed(loop, errors):
+def test_receiving_is_paused_and_resumed(loop, pausing_loop, errors):
     server, told = open_endpoint(loop, local_addr=("127.0.0.1", 0))
     address = server.get_extra_info("sockname")
     server.pause_reading()

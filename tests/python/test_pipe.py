@@ -52,7 +52,7 @@ def test_bytes_go_through_a_pipe(loop, errors):
     assert "closed" in repr(reader) and "closed" in repr(writer)
 
 
-def test_a_reader_pauses_and_resumes(loop):
+def test_a_reader_pauses_and_resumes(loop, pausing_loop):
     reading, writing = open_pipe()
     reader, got = connect_reader(loop, reading)
     reader.pause_reading()

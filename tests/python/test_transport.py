@@ -240,7 +240,7 @@ def test_reading_is_paused_and_resumed(loop, pair):
     assert protocol.data == b"early"
 
 
-def test_paused_in_connection_made(loop):
+def test_paused_in_connection_made(loop, pausing_loop):
     class Pausing(Recorder):
         def connection_made(self, transport):
             super().connection_made(transport)
