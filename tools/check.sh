@@ -17,13 +17,15 @@ steps=(format layers docs tidy gcc clang release asan tsan hard valgrind fuzz
 # kernel writes for io_uring; what starts programs or compilers runs elsewhere.
 emulated="-E ^(kit_selftest|headers|install|example|task_gdb)|[.]uring$"
 # Nor is it for tests that fault on purpose, or use up mappings or descriptors.
+# Children it makes in its own way, and it watches what the kernel is to refuse.
 watched="$emulated|coro_overflow|guards_by_mprotect|without_a_free_descriptor"
-# qemu-user passes on neither the error queues of sockets nor the last signal,
-# and does not know every option of prctl(2) and setsockopt(2).
+watched+="|without_a_descriptor|a_refusal_is_returned_by"
+watched+="|process_spawn.(what_cannot|an_environment_that|where_a_child_cannot)"
+# qemu-user does not pass on the error queues of sockets, nor know every option
+# of prctl(2) and setsockopt(2).
 foreign="$emulated|each_error_is_returned_once|an_error_wakes_who_waits"
 foreign+="|a_note_in_the_error_queue|an_error_of_an_earlier|no_icmp_error_of"
-foreign+="|signals_that_cannot_wait_for_a_loop|killed_with_its_parent|19000"
-foreign+="|udp_associations"
+foreign+="|killed_with_its_parent|19000|udp_associations"
 export emulated watched foreign
 
 step_format() { tools/format.sh --check; }

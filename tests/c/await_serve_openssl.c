@@ -433,7 +433,7 @@ TEST(a_flood_whose_answers_are_not_read_stops_and_can_be_aborted)
 static int
 gush_serve(kolk_stream *stream, void *arg)
 {
-    static const char noise[4000000];
+    static const char noise[32000000]; /* more than TCP has room for */
 
     (void)arg;
     hall.begun++;

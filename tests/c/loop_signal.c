@@ -193,8 +193,9 @@ TEST(signals_that_cannot_wait_for_a_loop_are_refused)
         CHECK_ERR(kolk_signal_start(loop, &a.signal, refused[i]), -EINVAL);
         CHECK(!kolk_signal_is_started(&a.signal));
     }
-    ear_start(&a, loop, 'a', SIGRTMAX);
-    CHECK_INT(raise(SIGRTMAX), 0);
+    /* The last one is Valgrind's, and an emulator's. */
+    ear_start(&a, loop, 'a', SIGRTMAX - 1);
+    CHECK_INT(raise(SIGRTMAX - 1), 0);
     test_settle(loop);
     CHECK_STR(notes, "a");
 }

@@ -62,6 +62,7 @@ TEST(a_terminal_carries_bytes_both_ways)
     CHECK_INT(write(master, "typed", 5), 5);
     CHECK(talker_wait_size(talker, 5));
     CHECK_OK(kolk_transport_write(talker->transport, "shown", 5));
+    CHECK_INT(fcntl(master, F_SETFL, O_NONBLOCK), 0);
     CHECK_INT(read(master, got, sizeof got), 5);
     CHECK_STR(got, "shown");
     CHECK(!kolk_transport_can_write_eof(talker->transport));

@@ -82,13 +82,10 @@ host_after_block(kolk_hooks *hooks)
 
 /* ---- objects ---- */
 
+/* Gives up what the object has of the library's, apart from a loop. */
 static void
-host_free(host_object *self)
+host_give_up(host_object *self)
 {
-    if (self->kind == HOST_LOOP) {
-        host_loop_close((host_loop *)self);
-    }
-    host_set_argument(self, NULL);
     if (self->kind == HOST_SOCKET) {
         kolk_datagram_unref(host_datagram_of(self));
     }
@@ -98,6 +95,16 @@ host_free(host_object *self)
     if (self->kind == HOST_CHILD) {
         kolk_process_unref(host_process_of(self));
     }
+}
+
+static void
+host_free(host_object *self)
+{
+    if (self->kind == HOST_LOOP) {
+        host_loop_close((host_loop *)self);
+    }
+    host_set_argument(self, NULL);
+    host_give_up(self);
     if (self->loop != NULL) {
         host_loop_unref(self->loop);
     }
@@ -228,6 +235,15 @@ host_run(host_loop *self)
 }
 
 int
+host_run_or_tire(host_loop *self)
+{
+    if (test_is_hard()) {
+        host_later_new(self, KOLK_MS(200), host_stop);
+    }
+    return host_run(self);
+}
+
+int
 host_run_once(host_loop *self)
 {
     host_thread.inside++;
@@ -264,9 +280,21 @@ host_collects(host_object *self)
 
 /* ---- a test's begin and end ---- */
 
+/* A test that was broken off has left its objects. */
+static void
+host_abandon(void *unused)
+{
+    (void)unused;
+    for (host_object *self = host_heap.next; self != &host_heap;
+         self = self->next) {
+        host_give_up(self);
+    }
+}
+
 void
 host_begin(void)
 {
+    test_later(host_abandon, NULL);
     host_table_init();
     host_lock_take();
 }

@@ -222,6 +222,10 @@ void host_later_new(host_loop *loop, kolk_time delay, host_fn *fn);
  * library's error. */
 int host_run(host_loop *self);
 
+/* The same, which in hard mode ends after a while, since what it waits for may
+ * have been made to fail. */
+int host_run_or_tire(host_loop *self);
+
 /* kolk_run_once(), and kolk_run_until(), in the same way. */
 int host_run_once(host_loop *self);
 int host_run_until(host_loop *self, kolk_future *future);

@@ -59,9 +59,9 @@ TEST(a_datagram_runs_code_of_the_language_with_its_lock)
 {
     socket_begin(host_stop);
     CHECK_OK(socket_send(there));
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_OK(socket_send(there));
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_STR(host_notes, "hh");
     CHECK(here->is_lent);
     socket_end();
@@ -71,9 +71,9 @@ TEST(an_exception_of_a_datagrams_callback_ends_the_run)
 {
     socket_begin(host_raise);
     CHECK_OK(socket_send(there));
-    CHECK_INT(host_run(loop), HOST_EXCEPTION);
+    CHECK_INT(host_run_or_tire(loop), HOST_EXCEPTION);
     CHECK_OK(socket_send(there));
-    CHECK_INT(host_run(loop), HOST_EXCEPTION);
+    CHECK_INT(host_run_or_tire(loop), HOST_EXCEPTION);
     socket_end();
 }
 
@@ -102,11 +102,11 @@ TEST(a_socket_that_is_closed_comes_back_to_the_host)
     here->on_drop = there->on_drop = socket_stop_when_lost;
     kolk_datagram_close(host_datagram_of(here));
     CHECK(here->is_lent);
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK(!here->is_lent);
     CHECK_INT(((host_socket *)here)->error, 0);
     host_cancel(there);
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_INT(((host_socket *)there)->error, -ECANCELED);
     CHECK_INT(here->drops + there->drops, 2);
     socket_end();
@@ -215,7 +215,7 @@ TEST_TIME(a_child_does_nothing_to_the_sockets_of_its_parent)
     CHECK_OK(host_open(file, &options));
     CHECK_OK(socket_send(there));
     CHECK_OK(socket_send(there));
-    int err = host_run(loop);
+    int err = host_run_or_tire(loop);
     if (child_pid == 0) {
         EXPECT(err == -KOLK_EFORK);
         EXPECT(here->runs == 1);
@@ -229,9 +229,9 @@ TEST_TIME(a_child_does_nothing_to_the_sockets_of_its_parent)
     CHECK_INT(waitpid(child_pid, &status, 0), child_pid);
     CHECK_INT(status, 0);
     here->fn = host_stop;
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_OK(socket_send(there));
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_INT(here->runs, 3);
     host_unref(file);
     host_loop_close(loop);

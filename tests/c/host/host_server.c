@@ -33,16 +33,6 @@ server_knock(void)
               0);
 }
 
-/* host_run(), which ends where connections cannot be taken, too. */
-static int
-server_run(host_loop *loop)
-{
-    if (test_is_hard()) {
-        host_later_new(loop, KOLK_MS(200), host_stop);
-    }
-    return host_run(loop);
-}
-
 /* The language keeps the connection to itself. */
 static void
 server_take(host_object *self)
@@ -68,9 +58,9 @@ TEST(a_connection_runs_code_of_the_language_with_its_lock)
     host_object *server = host_new(loop, HOST_SERVER, 's', server_accepted);
     CHECK_OK(host_serve(server, &server_address));
     server_knock();
-    CHECK_OK(server_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     server_knock();
-    CHECK_OK(server_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_STR(host_notes, "ss");
     CHECK(server->is_lent);
     host_cancel(server);
@@ -99,7 +89,7 @@ TEST(an_exception_ends_the_run_and_the_next_ones_wait)
         server_knock();
     }
     for (int i = 1; i <= 4; i++) {
-        CHECK_INT(server_run(loop), HOST_EXCEPTION);
+        CHECK_INT(host_run_or_tire(loop), HOST_EXCEPTION);
         CHECK_INT(server->runs, i);
     }
     host_cancel(server);
@@ -119,7 +109,7 @@ TEST(a_collector_finds_the_cycle_of_a_loop_and_its_server)
     CHECK_OK(host_serve(server, &server_address));
     host_unref(server);
     server_knock();
-    CHECK_OK(server_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_INT(host_collect(), 0);
     host_loop_unref(loop);
     CHECK_INT(host_collect(), 2);
