@@ -17,10 +17,12 @@ steps=(format layers docs tidy gcc clang release asan tsan hard valgrind fuzz
 # kernel writes for io_uring; what starts programs or compilers runs elsewhere.
 emulated="-E ^(kit_selftest|headers|install|example|task_gdb)|[.]uring$"
 # Nor is it for tests that fault on purpose, or use up mappings or descriptors.
-# Children it makes in its own way, and it watches what the kernel is to refuse.
+# Children it makes in its own way, without pidfd_open(2), it watches what the
+# kernel is to refuse, and it has a heap and descriptors of its own.
 watched="$emulated|coro_overflow|guards_by_mprotect|without_a_free_descriptor"
 watched+="|without_a_descriptor|a_refusal_is_returned_by"
 watched+="|process_spawn.(what_cannot|an_environment_that|where_a_child_cannot)"
+watched+="|process_stdio.*forked|soak_"
 # qemu-user does not pass on the error queues of sockets, nor know every option
 # of prctl(2) and setsockopt(2).
 foreign="$emulated|each_error_is_returned_once|an_error_wakes_who_waits"
