@@ -56,9 +56,9 @@ TEST(data_run_code_of_the_language_with_its_lock)
 {
     wire_begin(host_stop);
     wire_send();
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     wire_send();
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_STR(host_notes, "hh");
     CHECK_INT(wire_here()->received, 2);
     CHECK(here->is_lent);
@@ -69,9 +69,9 @@ TEST(an_exception_of_a_protocol_ends_the_run)
 {
     wire_begin(host_raise);
     wire_send();
-    CHECK_INT(host_run(loop), HOST_EXCEPTION);
+    CHECK_INT(host_run_or_tire(loop), HOST_EXCEPTION);
     wire_send();
-    CHECK_INT(host_run(loop), HOST_EXCEPTION);
+    CHECK_INT(host_run_or_tire(loop), HOST_EXCEPTION);
     wire_end();
 }
 
@@ -133,7 +133,7 @@ TEST(memory_that_was_written_is_released_with_the_lock)
 
     wire_begin(wire_answer);
     wire_send();
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_INT(wire_releases, 1);
     CHECK_INT(read(peer, got, sizeof got), 6);
     wire_end();
@@ -164,7 +164,7 @@ TEST(a_connection_that_is_aborted_comes_back_to_the_host)
     host_cancel(here);
     CHECK_INT(wire_releases, 1);
     CHECK(here->is_lent);
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK(!here->is_lent);
     CHECK_INT(wire_here()->error, -ECANCELED);
     wire_end();
@@ -263,7 +263,7 @@ TEST_TIME(a_child_does_nothing_to_the_connections_of_its_parent)
 
     wire_begin(child_fork);
     wire_send();
-    int err = host_run(loop);
+    int err = host_run_or_tire(loop);
     if (child_pid == 0) {
         EXPECT(err == -KOLK_EFORK);
         EXPECT(here->runs == 1);
@@ -279,7 +279,7 @@ TEST_TIME(a_child_does_nothing_to_the_connections_of_its_parent)
     CHECK_STR(got, "once");
     here->fn = host_stop;
     wire_send();
-    CHECK_OK(host_run(loop));
+    CHECK_OK(host_run_or_tire(loop));
     CHECK_INT(here->runs, 2);
     wire_end();
 }
